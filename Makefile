@@ -1,0 +1,31 @@
+# The few commands of this project. `make up` and `make test` set up all they need by themselves.
+.PHONY: up test test-all lint lock
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+help:  ## What there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+up: export PATH := $(abspath $(BIN)):$(PATH)
+up:  ## Run the whole system here: SQS and Valkey embedded, a downstream service, a worker, Flower (ARGS="--help")
+	@scripts/setup $(VENV) dev
+	@exec $(BIN)/celery -A app up $(ARGS)
+
+test:  ## Pass the tests that need nothing but Python (ARGS="-k name")
+	@scripts/setup $(VENV) dev
+	@$(BIN)/pytest -m "not needs" $(ARGS)
+
+test-all:  ## Pass all tests: also those that need a browser, Java or other programs (skips say which)
+	@scripts/setup $(VENV) browser
+	@$(BIN)/pytest $(ARGS)
+
+lint:  ## Check style, types and import rules
+	@scripts/setup $(VENV) dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+lock:  ## Make the lock files again (ARGS=--upgrade for newer versions)
+	@scripts/setup $(VENV) dev
+	@$(BIN)/pip install --quiet "uv>=0.9"
+	@PATH="$(abspath $(BIN)):$$PATH" scripts/lock $(ARGS)

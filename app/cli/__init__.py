@@ -1,0 +1,31 @@
+"""The commands beside Celery's own: `celery -A app sqs | …`, one file each, imported when it is run."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+
+class LazyCommand(click.Command):
+    """A command whose module is imported when it is used, so that `celery --version` costs nothing more.
+
+    The module `app.cli.NAME` holds the real command under the name `command`.
+    """
+
+    def __init__(self, name: str, short_help: str) -> None:
+        super().__init__(name, short_help=short_help)
+
+    def _real(self) -> click.Command:
+        command: click.Command = importlib.import_module(f"app.cli.{self.name}").command
+        return command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:  # noqa: E501
+        """Hand over to the real command, its options and its help."""
+        return self._real().make_context(info_name, args, parent, **extra)
+
+
+sqs = LazyCommand("sqs", "Run the local SQS server.")

@@ -1,0 +1,1 @@
+"""The pytest fixtures that users get."""

@@ -1,0 +1,1 @@
+"""Settings: the environment in, validated values out. Nothing else reads the environment."""

@@ -1,0 +1,1 @@
+"""The tasks: one file per subject, each with the service it calls."""
