@@ -1,0 +1,22 @@
+"""What can go wrong, as exceptions: each says what happened and what to do about it."""
+
+from __future__ import annotations
+
+
+class SluiceError(Exception):
+    """The root of all errors of ours."""
+
+
+class QueueMissing(SluiceError):
+    """A queue is not there and nothing of ours makes queues unasked."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(
+            f"The queue {queue!r} does not exist here. Make it with `celery -A app queues ensure`, "
+            f"or correct its name, AWS_REGION or the account in use."
+        )
+        self.queue = queue
+
+
+class UndecodableMessage(SluiceError):
+    """A message body that no Celery producer sent; the reason says why, without the body."""
