@@ -40,9 +40,15 @@ class Guard:
         self.close()
 
     def start(
-        self, command: Sequence[str], *, environment: Mapping[str, str], directory: Path, output: IO[bytes]
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        output: IO[bytes],
+        input: IO[bytes] | None = None,  # noqa: A002 - its name everywhere in subprocess
     ) -> subprocess.Popen[bytes]:
-        """Start a program: nothing on its standard input, its output and errors to `output`.
+        """Start a program: `input` (or nothing) on its standard input, its output and errors to `output`.
 
         Raises:
             OSError: if it cannot be started.
@@ -52,7 +58,7 @@ class Guard:
             self._watch()
         process = subprocess.Popen(  # noqa: S603 - the command is our own
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=input or subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(environment),
