@@ -66,25 +66,7 @@ def resolve(
         settings: what else is set: the defaults for the rows, the region, the endpoint.
         failed: the variables whose values in `settings` are stand-ins, since what was given is wrong.
     """
-    problems: list[Problem] = []
-    rows = tuple(table)
-    if not rows:
-        try:
-            rows = (_single(settings.queue or "sluice"),)
-        except ValueError as error:
-            problems.append(Problem("SLUICE_QUEUE", shown(settings.queue), str(error)))
-    elif settings.queue and settings.queue not in {row.name for row in rows}:
-        names = ", ".join(row.name for row in rows)
-        problems.append(
-            Problem(
-                "SLUICE_QUEUE",
-                shown(settings.queue),
-                f"not a row of the table in {_TABLE}; name one of its queues ({names}), add a row for this one, or "
-                "empty the table to drain a single queue",
-            )
-        )
-    problems += _clashes(rows)
-
+    rows, problems = _rows(table, settings.queue)
     queues = []
     for row in rows:
         values, sources = _layers(row, given, settings, is_single=not table)
@@ -103,14 +85,8 @@ def resolve(
     problems += _shared(queues)
     regions = {queue.address.region for queue in queues if queue.address and queue.address.region}
     if len(regions) > 1:
-        problems.append(
-            Problem(
-                _TABLE,
-                None,
-                f"the queues are in several regions ({', '.join(sorted(regions))}); a worker has one region, so run a "
-                "worker per region",
-            )
-        )
+        text = f"the queues are in several regions ({', '.join(sorted(regions))}); run a worker for each region"
+        problems.append(Problem(_TABLE, None, text))
     variables = {override(row.name, field) for row in rows for field in FIELDS}
     if not rows:  # which overrides belong to the single queue cannot be told while its name is wrong
         variables = {name for name in given if name.startswith("SLUICE_QUEUE_")}
@@ -121,6 +97,24 @@ def resolve(
         variables=frozenset(variables),
         problems=tuple(problems),
     )
+
+
+def _rows(table: Sequence[Queue], queue: str | None) -> tuple[tuple[Queue, ...], list[Problem]]:
+    """The table, or a table of the one queue that SLUICE_QUEUE means."""
+    if not table:
+        try:
+            return (_single(queue or "sluice"),), []
+        except ValueError as error:
+            return (), [Problem("SLUICE_QUEUE", shown(queue), str(error))]
+    problems = list(_clashes(table))
+    if queue and queue not in {row.name for row in table}:
+        names = ", ".join(row.name for row in table)
+        text = (
+            f"not a row of the table in {_TABLE}; name one of its queues ({names}), add a row for this one, or empty "
+            "the table to drain a single queue"
+        )
+        problems.append(Problem("SLUICE_QUEUE", shown(queue), text))
+    return tuple(table), problems
 
 
 def _single(text: str) -> Queue:
