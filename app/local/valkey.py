@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from app.clock import Clock, SystemClock
 
@@ -166,7 +168,12 @@ class ValkeyServer:
     def _answers(self) -> bool:
         """Whether there is a server that knows our password: ours, not one that had the port before."""
         with redis.Redis(
-            host=self.host, port=self.port, password=self._password, socket_timeout=1.0, socket_connect_timeout=1.0
+            host=self.host,
+            port=self.port,
+            password=self._password,
+            socket_timeout=1.0,
+            socket_connect_timeout=1.0,
+            retry=Retry(NoBackoff(), 0),
         ) as client:
             try:
                 return bool(client.ping())
