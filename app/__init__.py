@@ -1,1 +1,41 @@
-"""Sluice."""
+"""Sluice drains Amazon SQS into the service behind it.
+
+The map, in the order in which a message meets it:
+
+    SQS -> transport/poller -> transport/channel -> Celery (strategy, pool) -> your function in tasks/ -> downstream
+        -> transport/channel: delete, or come back later
+
+    celery.py      the composition root: settings in, each part installed; nothing imports it
+    base_task.py   the base task, and what the worker keeps of a message
+    worker.py      what a worker checks, logs and promises around its run
+    report.py      what is in force here
+    transport/     message in, ack out: kombu's SQS transport, receiving and settling in parts of our own
+    control/       the control link: remote control and events beside SQS
+    resilience/    policies that know neither Celery nor SQS
+    cli/           `celery -A app up | send | sqs | ...`, a command per file, imported when it is run
+    sending/       a file of JSON lines into a queue
+    supervisor/    the processes of `celery -A app up`: their order, their end
+    testing/       what you need to test your own tasks: a local SQS server, a clock set by hand
+    errors.py clock.py   leaves
+
+This module is the one public door for authors of tasks: `from app import task`. It loads what is asked for, when it is
+asked for, so that `import app.resilience` builds no Celery application.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from app.base_task import task
+
+__all__ = ["task"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "task":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Who asks for `task` defines one, and wants `.delay` to find the broker in a plain program too.
+    importlib.import_module("app.celery")
+    return importlib.import_module("app.base_task").task

@@ -20,3 +20,10 @@ class QueueMissing(SluiceError):
 
 class UndecodableMessage(SluiceError):
     """A message body that no Celery producer sent; the reason says why, without the body."""
+
+
+class ControlLinkDown(SluiceError):
+    """A control command could not be sent."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The control link is down ({why}): check SLUICE_CONTROL_URL and the server behind it.")

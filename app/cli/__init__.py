@@ -1,4 +1,4 @@
-"""The commands beside Celery's own: `celery -A app sqs | …`, one file each, imported when it is run."""
+"""The commands beside Celery's own: `celery -A app up | send | sqs | …`, one file each, imported when it is run."""
 
 from __future__ import annotations
 
@@ -28,4 +28,10 @@ class LazyCommand(click.Command):
         return self._real().make_context(info_name, args, parent, **extra)
 
 
+up = LazyCommand("up", "Run the whole system on this machine, and send it events.")
+queues = LazyCommand("queues", "Look after the queues that the settings describe.")
+send = LazyCommand("send", "Send a file of JSON lines, each as a task.")
+sample = LazyCommand("sample", "Write realistic user events, as JSON lines.")
 sqs = LazyCommand("sqs", "Run the local SQS server.")
+valkey = LazyCommand("valkey", "Run the embedded Valkey server.")
+downstream = LazyCommand("downstream", "Run the example of a service behind the queue.")

@@ -16,5 +16,5 @@ def delay(attempt: int, *, first: float, most: float, spread: Callable[[], float
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
     doublings = min(max(attempt, 1) - 1, 32)  # 2 ** 32 is past any `most`, and an int of any size is not
-    whole = min(most, first * 2**doublings)
+    whole = min(most, first * float(2**doublings))
     return whole / 2 + whole / 2 * spread()

@@ -1,0 +1,76 @@
+"""The base task, and what the worker keeps of each message while its task runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celery import Task as CeleryTask
+from celery import shared_task
+from celery.worker.request import Request as CeleryRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: What monitors and logs show in place of arguments and results.
+HIDDEN = "hidden"
+
+
+class Request(CeleryRequest):
+    """A delivery on its way through the worker: Celery's own, private by default and always settled."""
+
+    @property
+    def argsrepr(self) -> str:
+        """The positional arguments as monitors may see them, whatever the producer wrote into the headers."""
+        return self._argsrepr if self._shown else HIDDEN
+
+    @property
+    def kwargsrepr(self) -> str:
+        """The keyword arguments, likewise."""
+        return self._kwargsrepr if self._shown else HIDDEN
+
+    @property
+    def _shown(self) -> bool:
+        return bool(getattr(self.task, "show_arguments", False))
+
+    def info(self, safe: bool = False) -> dict[str, Any]:
+        """What `inspect active` and Flower are told."""
+        told: dict[str, Any] = super().info(safe)
+        if not self._shown:
+            told.update(args=HIDDEN, kwargs=HIDDEN)
+        return told
+
+    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's signature
+        """Send a monitoring event, without the result unless the task allows it."""
+        if "result" in fields and not self._shown:
+            fields["result"] = HIDDEN
+        super().send_event(type, **fields)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """Settle what ran into its hard time limit: Celery's gevent pool reports it here and nowhere else."""
+        super().on_timeout(soft, timeout)
+        if not soft and self.task.acks_late:
+            self.reject(requeue=True)  # once only: prefork, which also reports the killed process, finds it settled
+
+
+class Task(CeleryTask):
+    """The base of every task here.
+
+    Beside Celery's own attributes:
+        show_arguments: let events, Flower and `inspect` show this task's arguments and results (default: no).
+    """
+
+    Request = "app.base_task:Request"
+    show_arguments = False
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
+        """Send the task; its arguments are written into the message once, not a second time for monitors to read."""
+        if not self.show_arguments:
+            options.setdefault("argsrepr", HIDDEN)
+            options.setdefault("kwargsrepr", HIDDEN)
+        return super().apply_async(args, kwargs, *more, **options)
+
+
+def task(*args: Any, **options: Any) -> Callable[..., Any]:
+    """Make a function a task: `@task`, or `@task(bind=True, rate_limit="10/s", …)` with Celery's own options."""
+    decorated: Callable[..., Any] = shared_task(*args, **options)
+    return decorated

@@ -1,0 +1,70 @@
+"""The composition root: settings in, each part installed. It may import everything; nothing of ours imports it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+
+from app import report, worker
+from app.transport import provision
+from app.transport.options import Options, QueueOptions
+from settings import SettingsError, load
+from settings.celery import celery_config
+
+if TYPE_CHECKING:
+    from settings.environment import Settings
+    from settings.queue import QueueSettings
+
+
+class Sluice(Celery):
+    """The Celery application."""
+
+    task_cls = "app.base_task:Task"
+
+    def bugreport(self) -> str:
+        """What `celery report` prints: checkout, endpoint, queues and versions in force, then Celery's own."""
+        return f"{report.text(settings)}{super().bugreport()}"
+
+
+def _queue_options(queue: QueueSettings) -> QueueOptions:
+    return QueueOptions(
+        name=queue.sqs_name,
+        account=queue.address.account if queue.address else None,
+        url=queue.url if queue.url and "://" in queue.url else None,
+        visibility=queue.visibility,
+        polls=queue.polls,
+        prefetch=queue.prefetch,
+        max_age=queue.max_age,
+    )
+
+
+def _transport_options(settings: Settings) -> dict[str, Any]:
+    return {
+        "sqs": Options(
+            endpoint_url=settings.aws_endpoint_url_sqs,
+            region=settings.aws_region,
+            queues={queue.name: _queue_options(queue) for queue in settings.queues},
+            default=QueueOptions(visibility=settings.visibility_timeout, polls=settings.polls),
+            make=tuple(provision.wanted(settings.queues)) if settings.is_local else (),
+            wait=settings.poll_wait,
+            retry_first=settings.retry_backoff,
+            retry_most=settings.retry_backoff_max,
+        ),
+        "control": settings.control_url,
+        # The inner body as it is: JSON in JSON needs no base64 around it.
+        "body_encoding": "utf-8",
+    }
+
+
+try:
+    settings = load()
+except SettingsError as error:
+    # Not an exception but an exit: `celery -A app` would print a traceback around what is the user's to mend.
+    raise SystemExit(f"Sluice cannot start:\n{error}") from None
+
+app = Sluice("sluice")
+app.config_from_object(celery_config(settings))
+app.conf.broker_transport_options = _transport_options(settings)
+app.conf.sluice = settings
+worker.install(settings)

@@ -1,0 +1,150 @@
+"""One broker for Celery: tasks on SQS, control and events on the control link."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from kombu.exceptions import OperationalError
+from kombu.transport import virtual
+from kombu.transport.virtual.base import queue_declare_ok_t
+
+from app import transport
+from app.control.link import ControlLink, control_link
+from app.errors import ControlLinkDown
+from app.transport.channel import Channel as TaskChannel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Messages waiting in a process that does not read them (a Flower that is busy); beyond that they are dropped.
+_UNREAD = 50_000
+
+
+def is_control(name: str) -> bool:
+    """Whether an exchange or a queue of this name is Celery's own for remote control, its replies or events."""
+    return name.endswith(".pidbox") or name.startswith("celeryev")
+
+
+class Channel(TaskChannel):
+    """SQS for tasks; for control exchanges and queues, the link."""
+
+    supports_fanout = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: What the link calls, by queue and topic.
+        self._subscriptions: dict[str, dict[str, Callable[[str], None]]] = {}
+
+    @property
+    def link(self) -> ControlLink | None:
+        """The control link, if there is one."""
+        link: ControlLink | None = self.connection.link
+        return link
+
+    # -- publish ------------------------------------------------------------------------------------------------
+
+    def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **kwargs: Any) -> None:
+        """Publish to SQS, or over the link.
+
+        Events and replies are sent in the background and may be lost; a control command is sent at once.
+
+        Raises:
+            OperationalError: a control command could not be sent.
+        """
+        if not exchange or not is_control(exchange):
+            super().basic_publish(message, exchange, routing_key, **kwargs)
+            return
+        is_command = exchange.endswith(".pidbox") and not exchange.startswith("reply.")
+        self._inplace_augment_message(message, exchange, routing_key)
+        topic, payload = _topic(exchange, routing_key), json.dumps(message)
+        if not is_command:
+            if self.link is not None:
+                self.link.publish(topic, payload)
+            return
+        if self.link is None:
+            raise OperationalError("Remote control needs a control link: set SLUICE_CONTROL_URL to a Valkey or Redis.")
+        try:
+            self.link.publish_now(topic, payload)
+        except ControlLinkDown as error:
+            raise OperationalError(str(error)) from None
+
+    # -- consume ------------------------------------------------------------------------------------------------
+
+    def queue_declare(self, queue: str | None = None, passive: bool = False, **kwargs: Any) -> Any:
+        """A control queue is nothing but its subscriptions."""
+        if queue and is_control(queue):
+            return queue_declare_ok_t(queue, 0, 0)
+        return super().queue_declare(queue, passive, **kwargs)
+
+    def queue_bind(
+        self, queue: str, exchange: str | None = None, routing_key: str = "", arguments: Any = None, **kwargs: Any
+    ) -> None:
+        """Subscribe now, not at the first consume: an answer may come before the asker listens."""
+        if not is_control(queue):
+            super().queue_bind(queue, exchange, routing_key, arguments, **kwargs)
+            return
+        topic = _topic(exchange or "", routing_key.replace("#", "*"))
+        subscriptions = self._subscriptions.setdefault(queue, {})
+        if self.link is not None and topic not in subscriptions:
+            subscriptions[topic] = partial(self._on_payload, queue)
+            self.link.subscribe(topic, subscriptions[topic])
+
+    def basic_consume(
+        self, queue: str, no_ack: bool, callback: Callable[..., None], consumer_tag: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Consume from SQS, or from what the link brings."""
+        consume = virtual.Channel.basic_consume if is_control(queue) else TaskChannel.basic_consume
+        consume(self, queue, no_ack, callback, consumer_tag, *args, **kwargs)
+
+    def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> None:
+        """Unsubscribe a control queue; refuse any other."""
+        if not is_control(queue):
+            super().queue_delete(queue, if_unused, if_empty, **kwargs)
+            return
+        for topic, sink in self._subscriptions.pop(queue, {}).items():
+            if self.link is not None:
+                self.link.unsubscribe(topic, sink)
+
+    def queue_purge(self, queue: str, **kwargs: Any) -> int:
+        """Nothing waits in a control queue."""
+        return 0 if is_control(queue) else int(super().queue_purge(queue, **kwargs))
+
+    def close(self) -> None:
+        """Unsubscribe, then close the SQS side."""
+        for queue in list(self._subscriptions):
+            self.queue_delete(queue)
+        super().close()
+
+    def _on_payload(self, queue: str, payload: str) -> None:
+        """From the link's thread: over to the consumer's."""
+        inbox = self.connection.inbox if self.connection is not None else None
+        if inbox is not None and len(inbox) < _UNREAD:
+            inbox.put(self._on_control_message, queue, payload)
+
+    def _on_control_message(self, queue: str, payload: str) -> None:
+        callback = self.connection._callbacks.get(queue) if self.connection is not None else None  # noqa: SLF001 - see TaskChannel
+        if callback is not None:
+            callback(json.loads(payload))
+
+
+class Transport(transport.Transport):
+    """What `broker_transport` names: Celery's one door to SQS and the control link."""
+
+    Channel = Channel
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        url = client.transport_options.get("control")
+        self.link: ControlLink | None = control_link(url.get_secret_value()) if url else None
+        if self.link is not None:
+            # Celery starts its remote control only where it sees a broadcast exchange.
+            self.implements: Any = transport.Transport.implements.extend(
+                exchange_type=frozenset(["direct", "topic", "fanout"])
+            )
+
+
+def _topic(exchange: str, routing_key: str) -> str:
+    """As kombu's Redis transport names them."""
+    return f"{exchange}/{routing_key}" if routing_key else exchange

@@ -1,0 +1,108 @@
+"""What a worker checks, says and promises around its run: which pools it takes, what it logs, when a drain must end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import click
+from celery import concurrency, signals
+from celery.concurrency.base import BasePool
+from celery.platforms import EX_FAILURE
+
+if TYPE_CHECKING:
+    from settings.environment import Settings
+
+logger = logging.getLogger(__name__)
+
+#: The pools that take `--autoscale`: those whose `grow` and `shrink` do something.
+_CAN_GROW = {"prefork", "gevent"}
+#: Celery's loggers of one INFO line per task.
+_TASK_LOGGERS = ("celery.worker.strategy", "celery.app.trace")
+#: Seconds that a cold shutdown may take before the process ends itself.
+_COLD_SHUTDOWN = 5.0
+
+
+class RefusedPool(BasePool):
+    """Stands in for the pools that we do not support, so that naming one gets an answer and not a traceback."""
+
+
+def install(settings: Settings) -> None:
+    """Connect to the worker's signals; called once, by the composition root."""
+    # Celery's table of pools is where `-P NAME` is looked up, before any signal of the worker.
+    concurrency.ALIASES.update(eventlet="app.worker:RefusedPool", processes="app.worker:RefusedPool")
+    signals.celeryd_init.connect(_check_options, weak=False)
+    signals.celeryd_after_setup.connect(_Greeting(settings), weak=False)
+    signals.after_setup_logger.connect(_Quiet(log_tasks=settings.log_tasks), weak=False)
+    signals.worker_shutting_down.connect(_DrainDeadline(settings.drain_timeout), weak=False)
+
+
+def _check_options(options: dict[str, Any], **_: Any) -> None:
+    """Refuse what cannot work.
+
+    Raises:
+        click.UsageError: one sentence, with what to do.
+    """
+    pool = options.get("pool_cls")
+    if pool is RefusedPool:
+        raise click.UsageError("Sluice runs with -P prefork, gevent, threads or solo; this pool is not supported.")
+    name = getattr(pool, "__module__", "").rpartition(".")[2]
+    name = {"thread": "threads"}.get(name, name)
+    if options.get("autoscale") and name not in _CAN_GROW:
+        raise click.UsageError(
+            f"The {name} pool cannot grow: use --concurrency, or --autoscale with -P prefork or gevent."
+        )
+
+
+class _Greeting:
+    """Says once, at the worker's start, what is missing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __call__(self, **_: Any) -> None:
+        if self._settings.control_url is None:
+            logger.warning(
+                "No control link: Flower, `celery inspect` and `celery control` cannot see this worker. "
+                "Set SLUICE_CONTROL_URL to a Valkey or Redis to have them."
+            )
+
+
+class _Quiet:
+    """Keeps Celery from writing two INFO lines per task."""
+
+    def __init__(self, *, log_tasks: bool) -> None:
+        self._log_tasks = log_tasks
+
+    def __call__(self, **_: Any) -> None:
+        if not self._log_tasks:
+            for name in _TASK_LOGGERS:
+                logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _DrainDeadline:
+    """Ends a shutdown that takes too long: Celery's own waits for running tasks for ever.
+
+    The messages of what is killed come back after their visibility timeout.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._is_running = False
+
+    def __call__(self, **_: Any) -> None:
+        if not self._is_running:
+            self._is_running = True
+            Thread(target=self._watch, name="drain-deadline", daemon=True).start()
+
+    def _watch(self) -> None:
+        time.sleep(self._timeout)
+        logger.warning("Not drained after %.0f s (SLUICE_DRAIN_TIMEOUT): running tasks are killed", self._timeout)
+        os.kill(os.getpid(), signal.SIGQUIT)
+        time.sleep(_COLD_SHUTDOWN)
+        logger.error("Not stopped %.0f s after the drain's deadline: the worker ends itself", _COLD_SHUTDOWN)
+        os._exit(EX_FAILURE)
