@@ -26,8 +26,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         # -- Queues. --------------------------------------------------------------------------------------------------
         "task_default_queue": settings.default_queue,
-        # Each with an exchange of its own name, as Celery makes them itself. Without one they would all hang on the default
-        # exchange, under the default queue's routing key, and each message would go to all of them.
+        # Each with an exchange of its own name, as Celery makes them itself. Without one they would all hang on the
+        # default exchange, under the default queue's routing key, and each message would go to all of them.
         "task_queues": [
             Queue(queue.name, Exchange(queue.name, type="direct"), routing_key=queue.name) for queue in settings.queues
         ],
@@ -72,7 +72,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         # Some four events a message. `-E`, or Flower's button, turns them on while somebody looks.
         "worker_send_task_events": False,
         "task_send_sent_event": False,
-        # -- Sending. Bounded: `delay` stands in somebody's web request. Three tries more, 1.2 s of waiting. ------------
+        # -- Sending. Bounded: `delay` stands in somebody's web request. Three tries more, 1.2 s of waits. ----------
         "task_publish_retry": True,
         "task_publish_retry_policy": {
             "max_retries": 3,

@@ -75,41 +75,48 @@ class Settings(BaseSettings):
 
     aws_region: Annotated[
         str | None,
+        Unit("a region, such as `eu-west-1`"),
         Unset("the region in the queue's URL or ARN, else the SDK's own choice (the profile, the machine)"),
         AfterValidator(addresses.region),
     ] = Field(None, validation_alias=variable("AWS_REGION", "AWS_DEFAULT_REGION"))
     """The AWS region of the queues. `AWS_DEFAULT_REGION` counts where `AWS_REGION` is not set: boto3 knows only that
     one, most other SDKs only the first."""
 
-    aws_profile: Annotated[str | None, Unset("the SDK's own choice")] = Field(None, validation_alias="AWS_PROFILE")
+    aws_profile: Annotated[str | None, Unit("the name of a profile"), Unset("the SDK's own choice")] = Field(
+        None, validation_alias="AWS_PROFILE"
+    )
     """The profile of `~/.aws/config` to use. Credentials themselves are never ours: the SDK finds them (environment,
     profile, container, instance)."""
 
-    aws_endpoint_url_sqs: Annotated[str | None, Unset("AWS, by region"), AfterValidator(addresses.endpoint)] = Field(
-        None, validation_alias=variable("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
-    )
+    aws_endpoint_url_sqs: Annotated[
+        str | None, Unit("an `http://` or `https://` URL"), Unset("AWS, by region"), AfterValidator(addresses.endpoint)
+    ] = Field(None, validation_alias=variable("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL"))
     """Another address for SQS's API: a VPC endpoint, or a server on this machine. On a loopback address no AWS account
     is needed: dummy credentials are used there and nowhere else, and missing queues are made at start."""
 
-    queue: Annotated[str | None, Unset("the first queue of the table; without a table, `sluice`")] = Field(
-        None, validation_alias="SLUICE_QUEUE"
-    )
+    queue: Annotated[
+        str | None, Unit("a queue's name, URL or ARN"), Unset("the first queue of the table; without a table, `sluice`")
+    ] = Field(None, validation_alias="SLUICE_QUEUE")
     """The short form for a single queue: its name, URL or ARN. Where `settings/queues.py` has a table it is the name of
     the row that tasks go to unless they say otherwise."""
 
     control_url: Annotated[
         SecretStr | None,
+        Unit("a `redis://`, `rediss://` (TLS) or `unix://` URL; never shown"),
         Unset("no control link: no Flower, no `inspect` and `control`, and state per process"),
         AfterValidator(addresses.control),
     ] = Field(None, validation_alias="SLUICE_CONTROL_URL")
     """The Valkey or Redis server that carries remote control and events, which SQS cannot, and the state that workers
-    share: `redis://`, `rediss://` (TLS) or `unix://`. One node, no cluster, no Sentinel. Tasks run on while it is
+    share. One node, no cluster, no Sentinel. Tasks run on while it is
     away."""
 
     downstream_url: Annotated[
-        str | None, Unset("the tasks that need it fail and say so"), AfterValidator(addresses.downstream)
+        str | None,
+        Unit("an `http://` or `https://` URL without credentials"),
+        Unset("the tasks that need it fail and say so"),
+        AfterValidator(addresses.downstream),
     ] = Field(None, validation_alias="SLUICE_DOWNSTREAM_URL")
-    """The base address of the service behind the queue, `http://` or `https://`."""
+    """The base address of the service behind the queue. What it needs to know of its callers, tasks send as headers."""
 
     downstream_timeout: Annotated[Seconds, Field(gt=0, le=LONGEST_LEASE)] = Field(
         10.0, validation_alias="SLUICE_DOWNSTREAM_TIMEOUT"
@@ -123,15 +130,22 @@ class Settings(BaseSettings):
     """The most connections to that service that a process keeps open. At least the pool's concurrency in one process
     (100 serves `-P gevent -c 100`), or tasks wait for each other's."""
 
-    task_modules: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names), AfterValidator(_importable)] = Field(
-        ("tasks",), validation_alias="SLUICE_TASK_MODULES"
-    )
-    """The modules that hold your tasks, separated by commas. They are imported when the worker starts."""
+    task_modules: Annotated[
+        tuple[str, ...],
+        Unit("dotted names, separated by commas"),
+        NoDecode,
+        BeforeValidator(_names),
+        AfterValidator(_importable),
+    ] = Field(("tasks",), validation_alias="SLUICE_TASK_MODULES")
+    """The modules that hold your tasks. They are imported when the worker starts."""
 
-    result_url: Annotated[SecretStr | None, Unset("results are not stored"), AfterValidator(addresses.results)] = Field(
-        None, validation_alias="SLUICE_RESULT_URL"
-    )
-    """Where results are stored, as Celery's `result_backend`. None by default: storing costs a write per message, and a
+    result_url: Annotated[
+        SecretStr | None,
+        Unit("a URL as Celery's `result_backend` takes it; never shown"),
+        Unset("results are not stored"),
+        AfterValidator(addresses.results),
+    ] = Field(None, validation_alias="SLUICE_RESULT_URL")
+    """Where results are stored. None by default: storing costs a write per message, and a
     worker that drains a queue has nobody waiting for the answer. `rpc://` and brokers cannot serve here."""
 
     visibility_timeout: Visibility = Field(60, validation_alias="SLUICE_VISIBILITY_TIMEOUT")
@@ -140,11 +154,11 @@ class Settings(BaseSettings):
 
     prefetch: Prefetch = Field(None, validation_alias="SLUICE_PREFETCH")
     """The most messages of one queue that a worker has in work or waiting, so that one queue cannot take all of its
-    places."""
+    places. No limit by default: most workers have one queue."""
 
     polls: Polls = Field(1, validation_alias="SLUICE_POLLS")
-    """Long polls that a worker has open at each queue at once. One brings ten messages per round trip; an idle queue
-    costs one empty receive per poll and wait."""
+    """Long polls that a worker has open at each queue at once. One brings ten messages per round trip, which is enough
+    for most services behind a queue; each costs an empty receive per wait while the queue is idle."""
 
     max_age: MaxAge = Field(None, validation_alias="SLUICE_MAX_AGE")
     """A message older than this when it is received is no longer worth running: it goes to the dead-letter queue
@@ -169,8 +183,9 @@ class Settings(BaseSettings):
         30.0, validation_alias="SLUICE_DRAIN_TIMEOUT"
     )
     """After SIGTERM, how long running tasks may take to finish before they are killed and their messages handed back.
-    Keep it ten seconds below the grace of what stops the worker (Kubernetes' `terminationGracePeriodSeconds`, Docker's
-    `stop_grace_period`: 30 and 10 seconds unless you say otherwise)."""
+    Long enough for a poll to end and for most tasks, short enough for a deployment. Keep it ten seconds below the grace
+    of what stops the worker: Kubernetes' `terminationGracePeriodSeconds` (30 unless you say otherwise), Docker's
+    `stop_grace_period` (10)."""
 
     task_time_limit: Annotated[Seconds, Field(gt=0, le=LONGEST_LEASE)] = Field(
         900.0, validation_alias="SLUICE_TASK_TIME_LIMIT"
@@ -192,11 +207,12 @@ class Settings(BaseSettings):
     retry_backoff_max: Annotated[Seconds, Field(gt=0, le=LONGEST_LEASE)] = Field(
         300.0, validation_alias="SLUICE_RETRY_BACKOFF_MAX"
     )
-    """The longest wait between two attempts. SQS's limit for it is 12 hours."""
+    """The longest wait between two attempts. Five minutes: a service that was away for hours is used again within that,
+    and is not asked every second meanwhile. SQS allows 12 hours."""
 
     log_tasks: bool = Field(default=False, validation_alias="SLUICE_LOG_TASKS")
-    """Celery's two INFO lines per task. Off: at hundreds of messages a second they cost more than the tasks and hide
-    every other line."""
+    """Celery's two INFO lines per task (received, succeeded). Off: at hundreds of messages a second they bury every
+    other line, and each costs time. Failures are logged always."""
 
     queues: tuple[QueueSettings, ...] = ()
     default_queue: str = "sluice"

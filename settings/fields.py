@@ -19,7 +19,7 @@ LONGEST_LEASE = 43_200
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What a number counts."""
+    """What a number counts, or what a text is."""
 
     text: str
 
@@ -42,7 +42,8 @@ def expected(field: FieldInfo) -> str:
     if "bool" in annotation:
         return "true or false"
     if "int" not in annotation and "float" not in annotation:
-        return "text"
+        unit = metadata(field, Unit)
+        return unit.text if unit else "text"
     words = ["a whole number" if "int" in annotation else "a number"]
     if unit := metadata(field, Unit):
         words.append(f"of {unit.text}")
@@ -85,4 +86,4 @@ def explained(error: ErrorDetails, field: FieldInfo) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:,}" if value >= 10_000 else f"{value:g}"
+    return f"{value:,}" if value >= 1_000 else f"{value:g}"

@@ -51,17 +51,24 @@ class QueueSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
-    name: Annotated[str, AfterValidator(_queue_name)]
+    name: Annotated[str, Unit("1 to 80 letters, digits, hyphens and underscores"), AfterValidator(_queue_name)]
     """The name that Celery knows it by (`-Q NAME`, `queue="NAME"`), and its name in SQS unless a URL or ARN says
     otherwise."""
 
     url: Annotated[
-        Annotated[str, AfterValidator(_queue_url)] | None, Unset("SQS is asked for the queue of that name")
+        Annotated[str, AfterValidator(_queue_url)] | None,
+        Unit("a queue's URL or ARN"),
+        Unset("SQS is asked for the queue of that name"),
     ] = None
     """The queue's URL or ARN. Saves the question for the URL, which some accounts refuse, and reaches the queues of
     another account."""
 
-    dead_letter: Annotated[str, Unset("the queue's name in SQS with `-dead` behind it"), AfterValidator(_queue_name)]
+    dead_letter: Annotated[
+        str,
+        Unit("a queue's name in SQS"),
+        Unset("the queue's name in SQS with `-dead` behind it"),
+        AfterValidator(_queue_name),
+    ]
     """The name of its dead-letter queue, in the same account and region (SQS asks for that). Several queues may share
     one."""
 
@@ -76,7 +83,7 @@ class QueueSettings(BaseModel):
     """The lease of a received message: who crashes gives it back after this long."""
 
     max_age: MaxAge = None
-    """A message older than this is not worth running."""
+    """A message older than this when it is received is not worth running: it goes to the dead-letter queue instead."""
 
     max_receives: MaxReceives = 100
     """The queue's `maxReceiveCount`: SQS itself moves a message to the dead-letter queue after so many receives."""

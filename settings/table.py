@@ -148,6 +148,7 @@ def _layers(
             sources[field] = row_name if is_single else f"{row_name}.{field}"
     if values["dead_letter"] is None:
         values["dead_letter"] = f"{_name_in_sqs(values)}-dead"
+        sources["dead_letter"] = override(row.name, "dead_letter")  # what to set where that is no name, as too long
     return values, sources
 
 
