@@ -1,4 +1,4 @@
-"""Ending together with the process that started us: for servers that must not be left behind."""
+"""Dying with the parent: a process started for another must not outlive it, however that one ends."""
 
 from __future__ import annotations
 
@@ -9,32 +9,36 @@ import sys
 import threading
 import time
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_EVERY = 0.5
+_PR_SET_PDEATHSIG = 1
+_LOOK_EVERY = 0.5
 
 
-def exit_with_parent() -> None:
-    """From now on, get SIGTERM when the parent process is gone, however it went.
+def exit_with_parent(parent: int, *, signum: int = signal.SIGTERM) -> None:
+    """Have this process get a signal when its parent dies, also if the parent is killed.
 
-    Linux sends it at once, even to a process that is busy; there "parent" is the thread that started us, so start us
-    from one that stays (prctl(2), PR_SET_PDEATHSIG). Elsewhere a thread looks every half second.
+    On Linux the kernel sends it (`PR_SET_PDEATHSIG`): no thread, no polling. It goes by the *thread* that started
+    this process, so start processes from the main thread (prctl(2)). Elsewhere a daemon thread looks twice a second.
 
-    Raises:
-        OSError: if Linux refuses.
+    Args:
+        parent: the process id of the parent, told by the parent itself: if it died before this call, nobody else
+            knows, and this process exits at once (status 1).
+        signum: the signal; SIGTERM lets the process stop in order.
     """
-    parent = os.getppid()
-    if not sys.platform.startswith("linux"):
-        threading.Thread(target=_watch, args=(parent,), name="exit-with-parent", daemon=True).start()
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    if os.getppid() != parent:  # it went while we asked
-        os.kill(os.getpid(), signal.SIGTERM)
+    if not (sys.platform == "linux" and _ask_the_kernel(signum)):
+        threading.Thread(target=_watch, args=(parent, signum), name="parent-watch", daemon=True).start()
+    if os.getppid() != parent:
+        sys.exit(1)
 
 
-def _watch(parent: int) -> None:
+def _ask_the_kernel(signum: int) -> bool:
+    try:
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+    except (AttributeError, OSError):
+        return False
+    return int(prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)) == 0
+
+
+def _watch(parent: int, signum: int) -> None:
     while os.getppid() == parent:
-        time.sleep(_EVERY)
-    os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_LOOK_EVERY)
+    os.kill(os.getpid(), signum)
