@@ -82,7 +82,7 @@ def _is_loopback(host: str) -> bool:
     help="Write the endpoint URL here once the server listens.",
 )
 @click.option(
-    "--exit-with-parent", "parent", type=int, metavar="PID", help="Exit when the process that started this one dies."
+    "--exit-with-parent", "with_parent", is_flag=True, help="End when the process that started this one ends."
 )
 def command(
     *,
@@ -100,14 +100,14 @@ def command(
     region: str,
     account: str,
     address_file: Path | None,
-    parent: int | None,
+    with_parent: bool,
 ) -> None:
     """Run the local SQS server: standard queues, in memory, JSON protocol.
 
     Prints its endpoint URL once it listens. docs/local-sqs.md says what it does, and what can be changed while it runs.
     """
-    if parent is not None:
-        exit_with_parent(parent)
+    if with_parent:
+        exit_with_parent()
     if not allow_remote and not _is_loopback(host):
         raise click.ClickException(
             f"{host} can be reached by others, and this server asks nobody who they are: use 127.0.0.1, or say "
