@@ -12,15 +12,10 @@ from settings.table import FIELDS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-_KUBERNETES = re.compile(
-    r"""SLUICE_(.+_)?(
-        SERVICE_HOST
-        | SERVICE_PORT(_.+)?
-        | PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)
-        | PORT(_\d+_(TCP|UDP|SCTP))?(?P<is_address>)
-    )""",
-    re.VERBOSE,
+_OF_A_SERVICE = re.compile(
+    r"SLUICE_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))"
 )
+_ADDRESS_OF_A_SERVICE = re.compile(r"SLUICE_(.+_)?PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.*")
 """What Kubernetes sets in every container of a namespace that has a Service named `sluice` or `sluice-…`
 (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables)."""
 
@@ -35,10 +30,7 @@ _OVERRULES = {
 
 def is_from_kubernetes(name: str, value: str) -> bool:
     """Whether Kubernetes put it there for a Service."""
-    match = _KUBERNETES.fullmatch(name)
-    if match is None:
-        return False
-    return match["is_address"] is None or bool(re.match(r"(tcp|udp|sctp)://", value))
+    return bool(_OF_A_SERVICE.fullmatch(name) or _ADDRESS_OF_A_SERVICE.fullmatch(f"{name}={value}"))
 
 
 def strangers(given: Mapping[str, str], *, known: Collection[str], queues: Sequence[str]) -> Iterator[Problem]:

@@ -73,10 +73,13 @@ def resolve(
         try:
             queue = QueueSettings(**values)
         except ValidationError as error:
-            for detail in error.errors():
-                field = str(detail["loc"][0])
-                text = explained(detail, QueueSettings.model_fields[field])
-                problems.append(Problem(sources[field], shown(values[field]), text))
+            details = {str(detail["loc"][0]): detail for detail in error.errors()}
+            if "name" in details and row.dead_letter is None:
+                details.pop("dead_letter", None)  # it is made of the name
+            problems += [
+                Problem(sources[field], shown(values[field]), explained(detail, QueueSettings.model_fields[field]))
+                for field, detail in details.items()
+            ]
         else:
             queues.append(queue)
             problems += _elsewhere(queue, sources["url"], settings)
@@ -214,9 +217,10 @@ def _is_at(host: str, port: int | None, endpoint: str | None) -> bool:
 
 def _shared(queues: Sequence[QueueSettings]) -> Iterator[Problem]:
     """Queues that are one and the same in SQS, and dead-letter queues that are drained."""
-    seen: dict[tuple[str | None, str], str] = {}
+    seen: dict[tuple[str | None, str | None, str], str] = {}
     for queue in queues:
-        place = (queue.address.account if queue.address else None, queue.sqs_name)
+        address = queue.address
+        place = (address.account if address else None, address.region if address else None, queue.sqs_name)
         if place in seen:
             yield Problem(
                 _TABLE,
