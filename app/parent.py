@@ -58,7 +58,7 @@ def _ask_the_kernel(signum: int) -> bool:
     return int(prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)) == 0
 
 
-def _watch(parent: int, signum: int) -> None:
+def _watch(parent: int, signum: int = signal.SIGTERM) -> None:
     while os.getppid() == parent:
         time.sleep(_LOOK_EVERY)
     os.kill(os.getpid(), signum)

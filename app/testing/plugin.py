@@ -1,1 +1,45 @@
-"""The pytest fixtures that users get."""
+"""The pytest fixtures that users get, of which `sqs_server` is the one to begin with (docs/local-sqs.md).
+
+Loaded into every pytest run in which Sluice is installed, so it imports nothing before a fixture is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from app.testing.clock import ManualClock
+    from app.testing.sqs.process import LocalSQS
+
+
+@pytest.fixture(scope="session")
+def sqs_process() -> Iterator[LocalSQS]:
+    """One local SQS server for the whole session; use `sqs_server`, which comes empty."""
+    from app.testing.sqs.process import LocalSQS  # noqa: PLC0415 - see the module's first lines
+
+    with LocalSQS() as server:
+        yield server
+
+
+@pytest.fixture
+def sqs_server(sqs_process: LocalSQS) -> Iterator[LocalSQS]:
+    """A local SQS server with no queues, no faults, counts at zero and the clock at the time of day."""
+    if not sqs_process.is_running:
+        sqs_process.stop()
+        sqs_process.start()
+    sqs_process.reset()
+    yield sqs_process
+    if sqs_process.is_running:
+        sqs_process.reset()
+
+
+@pytest.fixture
+def manual_clock() -> ManualClock:
+    """A clock that stands still until it is moved."""
+    from app.testing.clock import ManualClock  # noqa: PLC0415 - see the module's first lines
+
+    return ManualClock()

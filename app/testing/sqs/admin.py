@@ -184,10 +184,11 @@ class Admin:
             raise ValueError(f"fill needs a count of 1 to {MAX_FILL}, not {count!r}")
         if not isinstance(body, str) or not body:
             raise TypeError("fill's body is text; {n} in it becomes the message's number")
+        same = None if "{n}" in body else draft({"MessageBody": body})
         for first in range(0, count, _FILLED_AT_ONCE):
             now = self._server.clock.time()
             for n in range(first, min(count, first + _FILLED_AT_ONCE)):
-                queue.send(now, draft({"MessageBody": body.replace("{n}", str(n))}))
+                queue.send(now, same or draft({"MessageBody": body.replace("{n}", str(n))}))
             self._server.changed(queue)
             await asyncio.sleep(0)  # others are served in between
         return count

@@ -28,7 +28,7 @@ MAX_IN_FLIGHT = 120_000
 """Messages of one queue in flight.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
 _SLACK = 1024
-"""Entries that no longer hold are kept up to this number, or to that of the ones that do."""
+"""Entries that no longer hold are kept up to some of this number, or to that of the ones that do."""
 
 _HANDLE = re.compile(r"(AQEB[0-9a-f]{16})([0-9a-f]{1,15})-([0-9a-f]{1,15})")
 _VISIBLE, _IN_FLIGHT, _DELAYED, _GONE = State.VISIBLE, State.IN_FLIGHT, State.DELAYED, State.GONE
@@ -90,6 +90,7 @@ class Queue:
         # Delayed and in flight: (visible at, a running number to break ties, message).
         self._hidden: list[tuple[float, int, Message]] = []
         self._hidden_count = 0
+        self._stale = 0
         # By age: those that came in order, and those that did not (moved here from elsewhere, or the clock went back).
         self._by_age: deque[Message] = deque()
         self._by_age_odd: list[tuple[float, int, Message]] = []
@@ -197,10 +198,13 @@ class Queue:
             self.delayed -= 1
         message.state = _GONE
         del self._messages[message.number]
-        self._tidy()
+        self._stale += 1
+        if self._stale > _SLACK:
+            self._tidy()
 
     def _tidy(self) -> None:
         """Make a structure anew once most of it no longer holds: constant cost per message that went."""
+        self._stale = 0
         if len(self._hidden) > _SLACK + 2 * (self.in_flight + self.delayed):
             self._hidden = [entry for entry in self._hidden if _still_holds(entry)]
             heapq.heapify(self._hidden)
@@ -303,7 +307,9 @@ class Queue:
             return
         self.in_flight -= 1
         self._hide(message, _IN_FLIGHT, now + timeout)
-        self._tidy()
+        self._stale += 1
+        if self._stale > _SLACK:
+            self._tidy()
 
     def _find(self, handle: str) -> tuple[Message | None, int]:
         """The message of a handle, `None` if it is gone, and which receive the handle is of."""
