@@ -65,7 +65,7 @@ def command(
 async def _serve(service: Downstream, host: str, port: int, address_file: Path | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     server = HTTPServer(service)
     try:

@@ -73,7 +73,7 @@ def test_a_limit_is_told_with_a_time_to_come_back(start, http):
     assert answers[-1].headers["Retry-After"] == "1"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_ends_when_told_to(start, http, number):
     """Given a client that keeps its connection open, when told to stop, then it exits 0 and the port is free."""
     process, url = start()
