@@ -191,12 +191,14 @@ class Settings(BaseSettings):
         900.0, validation_alias="SLUICE_TASK_TIME_LIMIT"
     )
     """After this a task is killed. Every task has a limit, or one that hangs keeps its place and its message for ever;
-    none may outlast the 12 hours that SQS lets a message be held. A task can set its own (`time_limit`)."""
+    none may outlast the 12 hours that SQS lets a message be held. A task can set its own (`time_limit`).
+    The prefork and gevent pools enforce it; Celery's threads and solo pools cannot."""
 
     task_soft_time_limit: Annotated[
         Seconds, Unset("30 seconds less than the time limit, or 90 % of it if that is more"), Field(gt=0)
     ] = Field(default_factory=_soft_limit, validation_alias="SLUICE_TASK_SOFT_TIME_LIMIT")
-    """After this a task gets `SoftTimeLimitExceeded`, to put its things in order before it is killed."""
+    """After this a task gets `SoftTimeLimitExceeded`, to put its things in order before it is killed. Only the
+    prefork pool does that."""
 
     retry_backoff: Annotated[Seconds, Field(gt=0, le=LONGEST_LEASE)] = Field(
         1.0, validation_alias="SLUICE_RETRY_BACKOFF"

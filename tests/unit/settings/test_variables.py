@@ -181,6 +181,8 @@ LOCATIONS = [
         "not a URL that starts with https:// or http://; write it as https://host:port",
     ),
     ("AWS_ENDPOINT_URL_SQS", "http://", "a URL without a usable host and port; write it as https://host:port"),
+    ("AWS_ENDPOINT_URL_SQS", "http://sqs:0", "a URL without a usable host and port; write it as https://host:port"),
+    ("SLUICE_DOWNSTREAM_URL", "http://a b/", "a URL without a usable host and port; write it as https://host:port"),
     (
         "AWS_ENDPOINT_URL_SQS",
         "http://sqs:port",
@@ -420,3 +422,18 @@ def test_all_problems_are_reported_at_once():
         "SLUICE_POLS",
         "SLUICE_DRAIN_TIMEOUT",
     ]
+
+
+def test_only_one_module_of_the_settings_can_read_the_environment():
+    import ast
+    from pathlib import Path
+
+    import settings
+
+    readers = []
+    for path in Path(settings.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if "os" in names or (isinstance(node, ast.ImportFrom) and node.module == "os"):
+                readers.append(path.name)
+    assert readers == ["loading.py"]
