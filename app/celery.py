@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 
 from app import report, worker
+from app.control.link import LinkOptions
 from app.transport import provision
 from app.transport.options import Options, QueueOptions
 from settings import SettingsError, load
@@ -51,7 +52,7 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
             retry_first=settings.retry_backoff,
             retry_most=settings.retry_backoff_max,
         ),
-        "control": settings.control_url,
+        "control": LinkOptions(settings.control_url.get_secret_value()) if settings.control_url else None,
         # The inner body as it is: JSON in JSON needs no base64 around it.
         "body_encoding": "utf-8",
     }

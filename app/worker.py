@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import click
 from celery import concurrency, signals
 from celery.concurrency.base import BasePool
 from celery.platforms import EX_FAILURE
+from gevent.monkey import get_original
 
 if TYPE_CHECKING:
     from settings.environment import Settings
 
 logger = logging.getLogger(__name__)
+
+#: A thread of the system's even under gevent: a deadline must hold when greenlets hog the CPU, and a signal handler,
+#: where it begins, may not wait for a greenlet to start.
+_start_real_thread = get_original("_thread", "start_new_thread")
+_real_sleep = get_original("time", "sleep")
 
 #: The pools that take `--autoscale`: those whose `grow` and `shrink` do something.
 _CAN_GROW = {"prefork", "gevent"}
@@ -38,7 +42,9 @@ def install(settings: Settings) -> None:
     signals.celeryd_init.connect(_check_options, weak=False)
     signals.celeryd_after_setup.connect(_Greeting(settings), weak=False)
     signals.after_setup_logger.connect(_Quiet(log_tasks=settings.log_tasks), weak=False)
-    signals.worker_shutting_down.connect(_DrainDeadline(settings.drain_timeout), weak=False)
+    deadline = _DrainDeadline(settings.drain_timeout)
+    signals.worker_init.connect(deadline.watch, weak=False)
+    signals.worker_shutting_down.connect(deadline.begin, weak=False)
 
 
 def _check_options(options: dict[str, Any], **_: Any) -> None:
@@ -92,17 +98,26 @@ class _DrainDeadline:
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
+        self._worker: Any = None
         self._is_running = False
 
-    def __call__(self, **_: Any) -> None:
+    def watch(self, sender: Any, **_: Any) -> None:
+        """Know the worker whose shutdown it will be."""
+        self._worker = sender
+
+    def begin(self, **_: Any) -> None:
+        """The shutdown begins; in a signal handler, so nothing here may wait."""
         if not self._is_running:
             self._is_running = True
-            Thread(target=self._watch, name="drain-deadline", daemon=True).start()
+            _start_real_thread(self._run, ())
 
-    def _watch(self) -> None:
-        time.sleep(self._timeout)
+    def _run(self) -> None:
+        hub = getattr(self._worker, "hub", None)
+        if hub is not None:
+            hub.call_soon(lambda: None)  # the event loop may be asleep for ten seconds, and a signal does not wake it
+        _real_sleep(self._timeout)
         logger.warning("Not drained after %.0f s (SLUICE_DRAIN_TIMEOUT): running tasks are killed", self._timeout)
         os.kill(os.getpid(), signal.SIGQUIT)
-        time.sleep(_COLD_SHUTDOWN)
+        _real_sleep(_COLD_SHUTDOWN)
         logger.error("Not stopped %.0f s after the drain's deadline: the worker ends itself", _COLD_SHUTDOWN)
         os._exit(EX_FAILURE)

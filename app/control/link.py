@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections import deque
+from dataclasses import dataclass, field
 from threading import Condition, RLock, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,17 @@ _PING_AFTER, _DEAD_AFTER = 10.0, 20.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
 _FAILURES = (redis.RedisError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """Where the control link goes; a password in the URL is never shown."""
+
+    url: str = field(repr=False)
+
+    def __json__(self) -> str:
+        """For kombu's JSON: `inspect stats` sends the transport options along."""
+        return "set"
 
 
 class ControlLink:

@@ -11,7 +11,7 @@ from kombu.transport import virtual
 from kombu.transport.virtual.base import queue_declare_ok_t
 
 from app import transport
-from app.control.link import ControlLink, control_link
+from app.control.link import ControlLink, LinkOptions, control_link
 from app.errors import ControlLinkDown
 from app.transport.channel import Channel as TaskChannel
 
@@ -136,8 +136,8 @@ class Transport(transport.Transport):
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        url = client.transport_options.get("control")
-        self.link: ControlLink | None = control_link(url.get_secret_value()) if url else None
+        options: LinkOptions | None = client.transport_options.get("control")
+        self.link: ControlLink | None = control_link(options.url) if options else None
         if self.link is not None:
             # Celery starts its remote control only where it sees a broadcast exchange.
             self.implements: Any = transport.Transport.implements.extend(

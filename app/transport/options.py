@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +50,10 @@ class Options:
     #: Seconds until a message whose task failed is tried again: after the first failure, and at most.
     retry_first: float = 1.0
     retry_most: float = 300.0
+
+    def __json__(self) -> dict[str, Any]:
+        """For kombu's JSON: `inspect stats` sends the transport options along."""
+        return asdict(self)
 
     def of(self, queue: str) -> QueueOptions:
         """The options of the queue with this name."""
