@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="Which events: the same seed, the same bytes.")
 @click.option("--out", type=click.Path(dir_okay=False, allow_dash=True), default="-", help="A file, not the terminal.")
 def command(number: int, seed: int, out: str) -> None:
-    r"""Write N realistic user events, one JSON object a line.
+    """Write N realistic user events, one JSON object a line.
 
     \b
     celery -A app sample 20000 --out events.jsonl
     celery -A app send events.jsonl --task tasks.events.post
-    """
+    """  # noqa: D301 - \b tells click to leave the lines after it as they are
     if out != "-":
         try:
             with open(out, "wb") as file:  # noqa: PTH123 - a path as the user gave it

@@ -73,7 +73,7 @@ def command(
     retry_for: float,
     unregistered: bool,
 ) -> None:
-    r"""Send each line of FILE, a JSON value, as a message that has a task called with it ("-": standard input).
+    """Send each line of FILE, a JSON value, as a message that has a task called with it ("-": standard input).
 
     A bad line is named and the rest is sent; the exit status is then 1. What SQS has taken is recorded in FILE.sent,
     so that --resume sends the rest and no line twice, but for those whose call was not answered: they keep their ids.
@@ -81,7 +81,7 @@ def command(
     \b
     celery -A app sample 20000 --out events.jsonl
     celery -A app send events.jsonl --task tasks.events.post --rate 500/s
-    """
+    """  # noqa: D301 - \b tells click to leave the lines after it as they are
     app = ctx.obj.app
     messages = _messages(app, name, queue, only_registered=not unregistered)
     call = _call(app, messages.queue)
