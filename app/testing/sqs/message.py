@@ -62,7 +62,7 @@ class Message:
         "sent_at",
         "source_arn",
         "state",
-        "visible_at",
+        "ticket",
     )
 
     def __init__(self, number: int, message_id: str, draft: Draft, sent_at: float) -> None:
@@ -71,7 +71,7 @@ class Message:
         self.draft = draft
         self.sent_at = sent_at
         self.state = State.VISIBLE
-        self.visible_at = sent_at
+        self.ticket = 0
         self.receives = 0
         self.receives_here = 0
         self.received_at = 0.0

@@ -35,9 +35,9 @@ _VISIBLE, _IN_FLIGHT, _DELAYED, _GONE = State.VISIBLE, State.IN_FLIGHT, State.DE
 
 
 def _still_holds(entry: tuple[float, int, Message]) -> bool:
-    """Whether the message still waits for just this moment; else it was deleted, released or extended since."""
-    due, _, message = entry
-    return message.visible_at == due and (message.state is _IN_FLIGHT or message.state is _DELAYED)
+    """Whether this is what the message waits for; else it was deleted, released or extended since."""
+    _, ticket, message = entry
+    return message.ticket == ticket and (message.state is _IN_FLIGHT or message.state is _DELAYED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,9 @@ class Queue:
         self._fresh: deque[Message] = deque()
         self._returned: deque[Message] = deque()
         self._returned_turn = True
-        # Delayed and in flight: (visible at, a running number to break ties, message).
+        # Delayed and in flight: (visible at, ticket, message). The message knows its latest ticket.
         self._hidden: list[tuple[float, int, Message]] = []
-        self._hidden_count = 0
+        self._next_ticket = 1
         self._stale = 0
         # By age: those that came in order, and those that did not (moved here from elsewhere, or the clock went back).
         self._by_age: deque[Message] = deque()
@@ -144,13 +144,13 @@ class Queue:
 
     def _hide(self, message: Message, state: State, until: float) -> None:
         message.state = state
-        message.visible_at = until
         if state is _DELAYED:
             self.delayed += 1
         else:
             self.in_flight += 1
-        self._hidden_count += 1
-        heapq.heappush(self._hidden, (until, self._hidden_count, message))
+        message.ticket = self._next_ticket
+        self._next_ticket += 1
+        heapq.heappush(self._hidden, (until, message.ticket, message))
 
     # --- time
 
