@@ -1,5 +1,5 @@
 # The few commands of this project. `make up` and `make test` set up all they need by themselves.
-.PHONY: up test test-all lint lock
+.PHONY: help up test test-all lint docs lock
 .DEFAULT_GOAL := help
 
 VENV ?= .venv
@@ -24,6 +24,10 @@ test-all:  ## Pass all tests: also those that need a browser, Java or other prog
 lint:  ## Check style, types and import rules
 	@scripts/setup $(VENV) dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+docs:  ## Make docs/settings.md again from the settings
+	@scripts/setup $(VENV) dev
+	@$(BIN)/python -m settings.document > docs/settings.md
 
 lock:  ## Make the lock files again (ARGS=--upgrade for newer versions)
 	@scripts/setup $(VENV) dev

@@ -161,8 +161,8 @@ class Settings(BaseSettings):
     for most services behind a queue; each costs an empty receive per wait while the queue is idle."""
 
     max_age: MaxAge = Field(None, validation_alias="SLUICE_MAX_AGE")
-    """A message older than this when it is received is no longer worth running: it goes to the dead-letter queue
-    instead. At most the 14 days that SQS keeps a message."""
+    """The age at which a message counts as late: what you promise of this queue. Late messages run all the same; they
+    are counted, and the log says so at most once a minute. At most the 14 days that SQS keeps a message."""
 
     max_receives: MaxReceives = Field(100, validation_alias="SLUICE_MAX_RECEIVES")
     """The `maxReceiveCount` of a queue that we make: SQS itself moves a message to the dead-letter queue after so many

@@ -83,7 +83,7 @@ class QueueSettings(BaseModel):
     """The lease of a received message: who crashes gives it back after this long."""
 
     max_age: MaxAge = None
-    """A message older than this when it is received is not worth running: it goes to the dead-letter queue instead."""
+    """A message older than this when it is received counts as late: it runs, and the log says how many were."""
 
     max_receives: MaxReceives = 100
     """The queue's `maxReceiveCount`: SQS itself moves a message to the dead-letter queue after so many receives."""
