@@ -85,6 +85,23 @@ def test_it_ends_when_told_to(start, http, number):
         http.request("GET", f"{url}/stats")
 
 
+def test_it_does_not_outlive_its_parent(http):
+    """Given a service started with --exit-with-parent, when its parent is killed, then it ends."""
+    program = (
+        "import subprocess, sys, time; from app.parent import environment_for_children;"
+        f"subprocess.Popen({PROGRAM!r} + ['--exit-with-parent'], env=environment_for_children()); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        url = parent.stdout.readline().strip()
+        assert http.request("GET", f"{url}/stats").status == 200
+        parent.kill()
+        assert parent.wait(10) == -signal.SIGKILL
+        # The service holds the other end of our pipe: its end is the end of the file.
+        assert parent.stdout.read() == ""
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        http.request("GET", f"{url}/stats")
+
+
 def test_the_address_file_has_what_the_terminal_shows(start, tmp_path):
     file = tmp_path / "address"
     _, url = start("--address-file", str(file))
