@@ -1,0 +1,221 @@
+"""One suite for every SQS server: ours in `make test`, ministack and ElasticMQ beside it in `make test-all`.
+
+AWS's documentation decides. Where a foreign server differs, `DIFFERENCES` says so: the test is then expected to fail
+there, and fails the run on the day it passes. docs/local-sqs.md repeats the table.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from app.parent import environment_for_children
+from app.testing.sqs.process import LocalSQS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache"
+START_TIMEOUT = 60.0
+
+DIFFERENCES: dict[str, dict[str, str]] = {
+    "ministack": {},
+    "elasticmq": {},
+}
+
+
+class Server:
+    """A server under test, and how time passes in it."""
+
+    def __init__(self, name: str, endpoint_url: str) -> None:
+        self.name = name
+        self.endpoint_url = endpoint_url
+        self._numbers = itertools.count(1)
+        self.client = self.new_client()
+
+    def new_client(self):
+        return boto3.client(
+            "sqs",
+            endpoint_url=self.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=30, max_pool_connections=50),
+        )
+
+    def name_of_a_queue(self) -> str:
+        return f"contract-{os.getpid()}-{next(self._numbers)}"
+
+    def queue(self, **attributes: object) -> str:
+        """A new queue's URL."""
+        values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in attributes.items()}
+        return self.client.create_queue(QueueName=self.name_of_a_queue(), Attributes=values)["QueueUrl"]
+
+    def arn(self, url: str) -> str:
+        return self.attributes(url, "QueueArn")["QueueArn"]
+
+    def attributes(self, url: str, *names: str) -> dict[str, str]:
+        return self.client.get_queue_attributes(QueueUrl=url, AttributeNames=names or ["All"]).get("Attributes", {})
+
+    def counts(self, url: str) -> tuple[int, int, int]:
+        """Visible, in flight, delayed."""
+        got = self.attributes(url, "All")
+        return tuple(int(got[f"ApproximateNumberOfMessages{what}"]) for what in ("", "NotVisible", "Delayed"))
+
+    def send(self, url: str, *bodies: str, **parameters: object) -> list[str]:
+        return [self.client.send_message(QueueUrl=url, MessageBody=body, **parameters)["MessageId"] for body in bodies]
+
+    def receive(self, url: str, count: int = 10, **parameters: object) -> list[dict]:
+        parameters = {"WaitTimeSeconds": 0, **parameters}
+        return self.client.receive_message(QueueUrl=url, MaxNumberOfMessages=count, **parameters).get("Messages", [])
+
+    def bodies(self, url: str, count: int = 10, **parameters: object) -> list[str]:
+        return sorted(message["Body"] for message in self.receive(url, count, **parameters))
+
+    def let_pass(self, seconds: float) -> None:
+        """Wait, with a little more for servers that look only now and then."""
+        time.sleep(seconds + 0.3)
+
+
+class OurServer(Server):
+    """Ours has a clock that can be moved."""
+
+    def __init__(self, local: LocalSQS) -> None:
+        super().__init__("ours", local.endpoint_url)
+        self.local = local
+
+    def let_pass(self, seconds: float) -> None:
+        self.local.clock.advance(seconds)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(*command: object) -> None:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode:
+        pytest.fail(f"{command[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def start(command: list[object], environment: dict[str, str], port: int, log: Path) -> Iterator[str]:
+    """Run a foreign server until the tests are done with it."""
+    url = f"http://127.0.0.1:{port}"
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            [str(part) for part in command],
+            env=environment_for_children() | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            deadline = time.monotonic() + START_TIMEOUT
+            while not answers(url):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"{command[0]} does not listen on {url}:\n{log.read_text()[-2000:]}")
+                time.sleep(0.1)
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=2).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        return True
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def ours() -> Iterator[Server]:
+    with LocalSQS() as local:
+        yield OurServer(local)
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """In an environment of its own, as it pins an old botocore; made once, and again when the lock changes."""
+    lock = ROOT / "locks" / "ministack.txt"
+    environment = CACHE / "ministack"
+    made_from = environment / "made-from.txt"
+    if not made_from.exists() or made_from.read_text() != lock.read_text():
+        run(sys.executable, "-m", "venv", "--clear", environment)
+        run(environment / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", lock)
+        made_from.write_text(lock.read_text())
+    port = free_port()
+    settings = {
+        # Without the first it would listen on every address.
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_HOST": "127.0.0.1",
+        "SERVICES": "sqs",
+        "LOG_LEVEL": "WARNING",
+    }
+    log = tmp_path_factory.mktemp("ministack") / "log"
+    for url in start([environment / "bin" / "ministack"], settings, port, log):
+        yield Server("ministack", url)
+
+
+@pytest.fixture(scope="session")
+def elasticmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that docker-compose.yml uses, from Maven instead of an image."""
+    here = Path(__file__).parent / "elasticmq"
+    pom, libraries = here / "pom.xml", CACHE / "elasticmq"
+    made_from = libraries / "made-from.xml"
+    if not made_from.exists() or made_from.read_text() != pom.read_text():
+        copy = ["dependency:copy-dependencies", f"-DoutputDirectory={libraries}", "-DincludeScope=runtime"]
+        run("mvn", "-B", "-q", "-f", pom, *copy)
+        made_from.write_text(pom.read_text())
+    port = free_port()
+    log = tmp_path_factory.mktemp("elasticmq") / "log"
+    classes = f"{libraries}/*"
+    command = ["java", "-Xmx512m", f"-Dconfig.file={here / 'elasticmq.conf'}", "-cp", classes]
+    for url in start([*command, "org.elasticmq.server.Main"], {"PORT": str(port)}, port, log):
+        yield Server("elasticmq", url)
+
+
+@pytest.fixture(
+    params=[
+        "ours",
+        pytest.param("ministack", marks=pytest.mark.needs("python3")),
+        pytest.param("elasticmq", marks=[pytest.mark.needs("java"), pytest.mark.needs("mvn")]),
+    ],
+    scope="session",
+)
+def sqs(request: pytest.FixtureRequest) -> Server:
+    return request.getfixturevalue(request.param)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = [item for item in items if Path(__file__).parent in item.path.parents and hasattr(item, "callspec")]
+    for item in here:
+        name = item.callspec.params.get("sqs")
+        reason = DIFFERENCES.get(name, {}).get(item.originalname)
+        if reason is not None:
+            item.add_marker(pytest.mark.xfail(strict=True, reason=f"{name}: {reason}"))
