@@ -1,4 +1,4 @@
-"""docker-compose.yml, as far as it can be held to account without an engine: its schema, its references, its commands."""
+"""docker-compose.yml, as far as it can be held to account without an engine: schema, references, commands."""
 
 from __future__ import annotations
 
