@@ -17,6 +17,7 @@ import click
 
 from app.parent import exit_with_parent
 from app.testing.clock import AdjustableClock
+from app.testing.sqs.account import check_name
 from app.testing.sqs.errors import SQSError
 from app.testing.sqs.faults import Fault
 from app.testing.sqs.server import SQSServer
@@ -136,6 +137,7 @@ def command(
 
 
 def _make_queue(server: SQSServer, name: str, max_receives: int) -> None:
+    check_name(name)
     now = server.clock.time()
     dead = server.account.create(now, f"{name}-dead", {"MessageRetentionPeriod": DEAD_LETTER_RETENTION})
     policy = {"deadLetterTargetArn": dead.arn, "maxReceiveCount": max_receives}

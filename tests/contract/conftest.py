@@ -6,6 +6,7 @@ there, and fails the run on the day it passes. docs/local-sqs.md repeats the tab
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from app.parent import environment_for_children
 from app.testing.sqs.process import LocalSQS
@@ -33,8 +35,63 @@ CACHE = ROOT / ".cache"
 START_TIMEOUT = 60.0
 
 DIFFERENCES: dict[str, dict[str, str]] = {
-    "ministack": {},
-    "elasticmq": {},
+    # test (or test[parameter]) → what the server does instead
+    "ministack": {
+        "test_a_dead_letter_queue_may_refuse": "takes no notice of a RedriveAllowPolicy",
+        "test_a_message_may_have_one_mebibyte_attributes_included": "does not count attributes as part of the size",
+        "test_a_move_can_be_slow_and_cancelled": "has no message move tasks",
+        "test_a_name_outside_the_rules_is_refused": "accepts any queue name",
+        "test_a_receipt_lasts_twelve_hours_at_most_extensions_included": "knows no 12-hour limit",
+        "test_a_receive_has_ranges[long timeout]": "accepts a VisibilityTimeout above 43,200",
+        "test_a_receive_has_ranges[long wait]": "accepts a WaitTimeSeconds above 20",
+        "test_a_receive_has_ranges[negative wait]": "accepts a negative WaitTimeSeconds",
+        "test_a_second_purge_within_a_minute_is_refused": "purges as often as it is told",
+        "test_a_timeout_above_twelve_hours_is_refused": "accepts a VisibilityTimeout above 43,200",
+        "test_an_attribute_that_does_not_exist_cannot_be_asked_for": "ignores unknown attribute names",
+        "test_an_old_handle_succeeds_and_leaves_the_message_with_its_new_holder": "refuses an old receipt handle",
+        "test_dead_letters_are_moved_back": "has no message move tasks",
+        "test_deleting_twice_is_no_error": "refuses the second delete",
+        "test_its_name_rests_for_a_minute": "lets a deleted queue be made again at once",
+        "test_nor_that_of_a_message_that_was_deleted": "says ReceiptHandleIsInvalid",
+        "test_of_a_batch_each_entry_succeeds_or_fails_for_itself": "checks neither delays nor attributes of an entry",
+        "test_the_queues_behind_a_dead_letter_queue_are_listed": "has no ListDeadLetterSourceQueues",
+        "test_the_timeout_of_a_message_that_is_not_in_flight_cannot_be_changed": "changes it and says nothing",
+        "test_what_is_empty_is_left_out_of_the_answer": "sends empty lists and maps",
+        "test_what_is_outside_the_rules_is_not_sent": "checks neither delays nor message attributes",
+    },
+    "elasticmq": {
+        "test_a_batch_has_one_to_ten_entries_with_ids_of_their_own": "accepts an empty batch",
+        "test_a_body_with_forbidden_characters_is_refused": "says InvalidAttributeValue",
+        "test_a_dead_letter_queue_may_refuse": "takes no notice of a RedriveAllowPolicy",
+        "test_a_message_may_have_one_mebibyte_attributes_included": "does not count attributes as part of the size",
+        "test_a_missing_queue_has_the_code_that_older_clients_match_on": "sends no x-amzn-query-error header",
+        "test_a_move_can_be_slow_and_cancelled": "forgets a move task that was cancelled",
+        "test_a_name_outside_the_rules_is_refused": "says InvalidAttributeName",
+        "test_a_queue_may_set_a_smaller_limit": "takes no notice of MaximumMessageSize",
+        "test_a_receipt_lasts_twelve_hours_at_most_extensions_included": "knows no 12-hour limit",
+        "test_a_receive_has_ranges[long timeout]": "accepts a VisibilityTimeout above 43,200",
+        "test_a_second_purge_within_a_minute_is_refused": "purges as often as it is told",
+        "test_a_timeout_above_twelve_hours_is_refused": "accepts a VisibilityTimeout above 43,200",
+        "test_all_messages_of_a_batch_together_have_one_mebibyte": "says InvalidAttributeValue",
+        "test_an_attribute_outside_its_range_is_refused": "accepts any value",
+        "test_an_attribute_that_does_not_exist_cannot_be_asked_for": "ignores unknown attribute names",
+        "test_an_old_handle_succeeds_and_leaves_the_message_with_its_new_holder": "refuses an old receipt handle",
+        "test_attributes_can_be_changed": "has no MessageRetentionPeriod and no MaximumMessageSize",
+        "test_attributes_have_their_defaults": "has no MessageRetentionPeriod and no MaximumMessageSize",
+        "test_deleting_twice_is_no_error": "refuses the second delete",
+        "test_its_name_rests_for_a_minute": "lets a deleted queue be made again at once",
+        "test_message_attributes_can_be_chosen_by_name_and_by_prefix[prefix]": "knows no prefix.*",
+        "test_nor_that_of_a_message_that_was_deleted": "says ReceiptHandleIsInvalid",
+        "test_queues_are_listed_by_prefix_page_by_page": "lists all queues on one page",
+        "test_the_timeout_of_a_message_that_is_not_in_flight_cannot_be_changed": "changes it and says nothing",
+        "test_what_is_empty_is_left_out_of_the_answer": "sends empty lists and maps",
+        "test_what_is_outside_the_rules_is_not_sent[reserved name]": "accepts reserved attribute names",
+        "test_what_is_outside_the_rules_is_not_sent[two periods]": "accepts attribute names with two periods",
+    },
+}
+CODES: dict[str, dict[str, str]] = {
+    # AWS's error code → one that the server sends instead, now and then
+    "elasticmq": {"InvalidParameterValue": "InvalidAttributeValue", "MissingParameter": "InvalidAttributeValue"},
 }
 
 
@@ -85,6 +142,17 @@ class Server:
 
     def bodies(self, url: str, count: int = 10, **parameters: object) -> list[str]:
         return sorted(message["Body"] for message in self.receive(url, count, **parameters))
+
+    def codes(self, aws: str) -> set[str]:
+        """What this server may say where AWS says this error code."""
+        return {aws, CODES.get(self.name, {}).get(aws, aws)}
+
+    @contextlib.contextmanager
+    def refuses(self, aws: str) -> Iterator[None]:
+        """The call inside is refused with this error code."""
+        with pytest.raises(ClientError) as refused:
+            yield
+        assert refused.value.response["Error"]["Code"] in self.codes(aws)
 
     def let_pass(self, seconds: float) -> None:
         """Wait, with a little more for servers that look only now and then."""
@@ -213,9 +281,18 @@ def sqs(request: pytest.FixtureRequest) -> Server:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = [item for item in items if Path(__file__).parent in item.path.parents and hasattr(item, "callspec")]
-    for item in here:
-        name = item.callspec.params.get("sqs")
-        reason = DIFFERENCES.get(name, {}).get(item.originalname)
-        if reason is not None:
-            item.add_marker(pytest.mark.xfail(strict=True, reason=f"{name}: {reason}"))
+    """Expect what `DIFFERENCES` says, and refuse an entry of it that names no test."""
+    unused = {(name, test) for name, tests in DIFFERENCES.items() for test in tests}
+    files = set()
+    for item in items:
+        if Path(__file__).parent not in item.path.parents or "sqs" not in getattr(item, "fixturenames", ()):
+            continue
+        files.add(item.path)
+        name = item.callspec.params["sqs"]
+        parameters = item.callspec.id.removeprefix(name).removeprefix("-")
+        for test in (item.originalname, f"{item.originalname}[{parameters}]"):
+            if (reason := DIFFERENCES.get(name, {}).get(test)) is not None:
+                unused.discard((name, test))
+                item.add_marker(pytest.mark.xfail(strict=True, reason=f"{name}: {reason}"))
+    if unused and files == set(Path(__file__).parent.glob("test_*.py")):
+        raise pytest.UsageError(f"DIFFERENCES names tests that do not exist: {sorted(unused)}")

@@ -5,13 +5,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from botocore.exceptions import ClientError
 
 MIB = 1_048_576
-
-
-def code_of(error) -> str:
-    return error.value.response["Error"]["Code"]
 
 
 def text(value: str, kind: str = "String") -> dict[str, str]:
@@ -29,8 +24,15 @@ def test_a_message_is_sent_received_and_deleted(sqs):
     assert sqs.counts(url) == (0, 0, 0)
 
 
-def test_an_empty_receive_has_no_messages_at_all(sqs):
-    assert "Messages" not in sqs.client.receive_message(QueueUrl=sqs.queue())
+def test_what_is_empty_is_left_out_of_the_answer(sqs):
+    """As AWS's JSON protocol does: code that asks `"Messages" in answer` relies on it."""
+    url = sqs.queue()
+    assert "Messages" not in sqs.client.receive_message(QueueUrl=url)
+    assert "Tags" not in sqs.client.list_queue_tags(QueueUrl=url)
+    assert "QueueUrls" not in sqs.client.list_queues(QueueNamePrefix="contract-none")
+    assert "Attributes" not in sqs.client.get_queue_attributes(QueueUrl=url)
+    sent = sqs.client.send_message_batch(QueueUrl=url, Entries=[{"Id": "a", "MessageBody": "x"}])
+    assert "Failed" not in sent
 
 
 def test_system_attributes_come_when_they_are_asked_for(sqs):
@@ -64,14 +66,13 @@ def test_message_attributes_come_back_with_their_md5(sqs):
 @pytest.mark.parametrize(
     ("asked", "given"),
     [
-        ([], []),
-        (["All"], ["Hello", "Help.Me", "Other"]),
-        ([".*"], ["Hello", "Help.Me", "Other"]),
-        (["Other", "Missing"], ["Other"]),
-        (["Hel.*"], ["Hello", "Help.Me"]),
-        (["Missing"], []),
+        pytest.param([], [], id="nothing"),
+        pytest.param(["All"], ["Hello", "Help.Me", "Other"], id="All"),
+        pytest.param([".*"], ["Hello", "Help.Me", "Other"], id="wildcard"),
+        pytest.param(["Other", "Missing"], ["Other"], id="name"),
+        pytest.param(["Hel.*"], ["Hello", "Help.Me"], id="prefix"),
+        pytest.param(["Missing"], [], id="missing"),
     ],
-    ids=str,
 )
 def test_message_attributes_can_be_chosen_by_name_and_by_prefix(sqs, asked, given):
     url = sqs.queue()
@@ -105,29 +106,26 @@ def test_a_group_id_makes_a_standard_queue_fair_and_comes_back(sqs):
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"DelaySeconds": 901},
-        {"DelaySeconds": -1},
-        {"MessageAttributes": {f"a{n}": text("v") for n in range(11)}},
-        {"MessageAttributes": {"AWS.x": text("v")}},
-        {"MessageAttributes": {"a..b": text("v")}},
-        {"MessageAttributes": {"a": text("v", "Colour")}},
-        {"MessageAttributes": {"a": text("")}},
-        {"MessageAttributes": {"a": text("twelve", "Number")}},
+        pytest.param({"DelaySeconds": 901}, id="long delay"),
+        pytest.param({"DelaySeconds": -1}, id="negative delay"),
+        pytest.param({"MessageAttributes": {f"a{n}": text("v") for n in range(11)}}, id="11 attributes"),
+        pytest.param({"MessageAttributes": {"AWS.x": text("v")}}, id="reserved name"),
+        pytest.param({"MessageAttributes": {"a..b": text("v")}}, id="two periods"),
+        pytest.param({"MessageAttributes": {"a": text("v", "Colour")}}, id="unknown type"),
+        pytest.param({"MessageAttributes": {"a": text("")}}, id="empty value"),
+        pytest.param({"MessageAttributes": {"a": text("twelve", "Number")}}, id="no number"),
     ],
-    ids=lambda parameters: str(parameters)[:60],
 )
 def test_what_is_outside_the_rules_is_not_sent(sqs, parameters):
     url = sqs.queue()
-    with pytest.raises(ClientError) as refused:
+    with sqs.refuses("InvalidParameterValue"):
         sqs.send(url, "x", **parameters)
-    assert code_of(refused) == "InvalidParameterValue"
     assert sqs.counts(url) == (0, 0, 0)
 
 
 def test_an_empty_body_is_a_missing_one(sqs):
-    with pytest.raises(ClientError) as refused:
+    with sqs.refuses("MissingParameter"):
         sqs.send(sqs.queue(), "")
-    assert code_of(refused) == "MissingParameter"
 
 
 def test_a_body_with_forbidden_characters_is_refused(sqs):
@@ -141,37 +139,32 @@ def test_a_message_may_have_one_mebibyte_attributes_included(sqs):
     rest = MIB - len("name") - len("String") - 100
     sqs.send(url, "x" * MIB)
     sqs.send(url, "x" * rest, MessageAttributes=attributes)
-    with pytest.raises(ClientError) as refused:
+    with sqs.refuses("InvalidParameterValue"):
         sqs.send(url, "x" * (MIB + 1))
-    assert code_of(refused) == "InvalidParameterValue"
-    with pytest.raises(ClientError) as refused:
+    with sqs.refuses("InvalidParameterValue"):
         sqs.send(url, "x" * (rest + 1), MessageAttributes=attributes)
-    assert code_of(refused) == "InvalidParameterValue"
 
 
 def test_a_queue_may_set_a_smaller_limit(sqs):
     url = sqs.queue(MaximumMessageSize="1024")
     sqs.send(url, "x" * 1024)
-    with pytest.raises(ClientError) as refused:
+    with sqs.refuses("InvalidParameterValue"):
         sqs.send(url, "x" * 1025)
-    assert code_of(refused) == "InvalidParameterValue"
 
 
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"MaxNumberOfMessages": 0},
-        {"MaxNumberOfMessages": 11},
-        {"WaitTimeSeconds": 21},
-        {"WaitTimeSeconds": -1},
-        {"VisibilityTimeout": 43201},
+        pytest.param({"MaxNumberOfMessages": 0}, id="none"),
+        pytest.param({"MaxNumberOfMessages": 11}, id="11"),
+        pytest.param({"WaitTimeSeconds": 21}, id="long wait"),
+        pytest.param({"WaitTimeSeconds": -1}, id="negative wait"),
+        pytest.param({"VisibilityTimeout": 43201}, id="long timeout"),
     ],
-    ids=str,
 )
 def test_a_receive_has_ranges(sqs, parameters):
-    with pytest.raises(ClientError) as refused:
+    with sqs.refuses("InvalidParameterValue"):
         sqs.client.receive_message(QueueUrl=sqs.queue(), **parameters)
-    assert code_of(refused) == "InvalidParameterValue"
 
 
 # --- deleting, and old receipt handles
@@ -227,7 +220,7 @@ def test_ten_messages_travel_in_one_call(sqs):
     url = sqs.queue()
     batch = [{"Id": f"m_{n}", "MessageBody": f"body {n}"} for n in range(10)]
     sent = sqs.client.send_message_batch(QueueUrl=url, Entries=batch)
-    assert "Failed" not in sent
+    assert not sent.get("Failed")
     assert [entry["Id"] for entry in sent["Successful"]] == [entry["Id"] for entry in batch]
     messages = sqs.receive(url)
     assert sorted(message["MessageId"] for message in messages) == sorted(e["MessageId"] for e in sent["Successful"])
@@ -251,7 +244,7 @@ def test_of_a_batch_each_entry_succeeds_or_fails_for_itself(sqs):
     assert [entry["Id"] for entry in sent["Successful"]] == ["good"]
     assert sorted(entry["Id"] for entry in sent["Failed"]) == ["bad", "late"]
     assert all(entry["SenderFault"] for entry in sent["Failed"])
-    assert {entry["Code"] for entry in sent["Failed"]} == {"InvalidParameterValue"}
+    assert {entry["Code"] for entry in sent["Failed"]} <= sqs.codes("InvalidParameterValue")
 
 
 def test_deleting_a_batch_reports_the_handle_that_is_none(sqs):

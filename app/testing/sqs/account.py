@@ -82,12 +82,7 @@ class Account:
     ) -> Queue:
         """Make a queue, or give the one there is if its attributes agree with those that are asked for."""
         attributes = attributes or {}
-        if name.endswith(".fifo") or attributes.get("FifoQueue") == "true":
-            raise SQSError("UnsupportedOperation", "This local server has standard queues only, no FIFO queues.")
-        if not _QUEUE_NAME.fullmatch(name):
-            raise invalid_parameter(
-                "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
-            )
+        check_name(name, is_fifo=attributes.get("FifoQueue") == "true")
         if (existing := self.queues.get(name)) is not None:
             if (different := existing.attributes.different(attributes)) is not None:
                 raise SQSError(
@@ -262,6 +257,14 @@ class Account:
         self.changed.add(target)
         move.moved += 1
         return True
+
+
+def check_name(name: str, *, is_fifo: bool = False) -> None:
+    """Whether a queue may have this name; `SQSError` if not."""
+    if is_fifo or name.endswith(".fifo"):
+        raise SQSError("UnsupportedOperation", "This local server has standard queues only, no FIFO queues.")
+    if not _QUEUE_NAME.fullmatch(name):
+        raise invalid_parameter("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
 
 
 def _no_such_resource(parameter: str) -> SQSError:

@@ -389,6 +389,7 @@ def _send(queue: Queue, now: float, asked: Parameters) -> Result:
             f"Value {deduplication} for parameter MessageDeduplicationId is invalid. Reason: The request include "
             "parameter that is not valid for this queue type."
         )
+    parameters.optional_text(asked, "MessageGroupId")
     checked = draft(asked)
     if checked.size > queue.attributes.maximum_message_size:
         raise invalid_parameter(

@@ -106,13 +106,13 @@ class Admin:
 
     def _set_clock(self, values: dict[str, Any]) -> dict[str, float]:
         clock = self._server.clock
-        for name, value in _numbers(values, {"set", "advance", "speed"}).items():
-            if name == "set":
-                clock.set(value)
-            elif name == "advance":
-                clock.advance(value)
-            else:
-                clock.speed = value
+        numbers = _numbers(values, {"set", "advance", "speed"})
+        if "speed" in numbers:
+            clock.speed = numbers["speed"]
+        if "set" in numbers:
+            clock.set(numbers["set"])
+        if "advance" in numbers:
+            clock.advance(numbers["advance"])
         self._server.clock_changed()
         return self._clock({})
 
