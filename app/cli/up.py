@@ -23,6 +23,10 @@ from settings import SettingsError, load
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from celery.bin.base import CLIContext
+
+    from settings.environment import Settings
+
 # Celery looks for `--pool gevent` in the arguments of every command, and patches the process that has it.
 _UNPATCHED = "--worker-pool"
 
@@ -67,7 +71,8 @@ _PLACES = ", ".join(f"{places} for {pool}" for pool, places in PLACES.items())
               show_envvar=True, help="The first that is free from this one on.")  # fmt: skip
 @click.option("--logs", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
               help="Each program's NAME.log goes there. [default: var/up, else var/up-2, …]")  # fmt: skip
-def command(**values: Any) -> None:
+@click.pass_obj
+def command(obj: CLIContext, /, **values: Any) -> None:
     r"""Run the whole system on this machine and send it events.
 
     Starts the local SQS server, Valkey, an example of a service behind the queue, a worker and Flower; sends events,
@@ -79,6 +84,7 @@ def command(**values: Any) -> None:
     celery -A app up --events 2000 --pool gevent --error-rate 0.05 --until-drained
     """
     _become_unpatched()
+    _refuse_queues_elsewhere(obj.app.conf.sluice)
     options = Options(**values)
     with ExitStack() as stack:
         guard, signals = stack.enter_context(Guard()), stack.enter_context(Signals())
@@ -106,13 +112,16 @@ def _become_unpatched() -> None:
 
 def _facts(environ: Mapping[str, str]) -> Facts:
     settings = load(environ)
-    if elsewhere := [queue.name for queue in settings.queues if queue.url]:
-        raise click.ClickException(
-            f"`up` runs on queues of its own, but {elsewhere[0]} is given by its URL or ARN: "
-            "unset that for `up` (SLUICE_QUEUE, or the queue's row in settings/queues.py)."
-        )
     return Facts(
         queues=[queue.sqs_name for queue in settings.queues],
         dead_letter_queues=[queue.dead_letter for queue in settings.queues],
         drain_timeout=settings.drain_timeout,
     )
+
+
+def _refuse_queues_elsewhere(settings: Settings) -> None:
+    if elsewhere := [queue.name for queue in settings.queues if queue.url]:
+        raise click.ClickException(
+            f"`up` runs on queues of its own, but {elsewhere[0]} is given by its URL or ARN: "
+            "unset that for `up` (SLUICE_QUEUE, or the queue's row in settings/queues.py)."
+        )

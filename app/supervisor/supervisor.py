@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import textwrap
 from typing import TYPE_CHECKING
 
 from app.clock import Clock, SystemClock
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _TICK = 0.05
 """Seconds between two looks at what is being waited for."""
+
+_MOST_SHOWN = 240
+"""Characters of a log line on the terminal; the log has all of it."""
 
 _LAST_PATIENCE = 5.0
 """Seconds for the kernel to end what was sent SIGKILL."""
@@ -162,7 +166,7 @@ class Supervisor:
         lines = child.new_lines()
         for line in lines:
             if watched.important.sees(line, now):
-                self._terminal.say(f"{child.program.name}: {line}")
+                self._terminal.say(f"{child.program.name}: {textwrap.shorten(line, _MOST_SHOWN, placeholder=' …')}")
         if held := watched.important.held(now):
             self._terminal.say(f"{child.program.name}: {held} more such lines are in {child.log}")
         if child.pid is not None:

@@ -162,10 +162,21 @@ def test_flower_takes_the_next_port_and_the_callers_own_servers_are_left_alone(u
     one.leaves_nothing()
 
 
-def test_settings_that_are_wrong_are_told_before_anything_is_started(up):
-    one = up(SLUICE_DRAIN_TIMEOUT="soon")
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("SLUICE_DRAIN_TIMEOUT", "soon", "SLUICE_DRAIN_TIMEOUT='soon'"),
+        (
+            "SLUICE_QUEUE",
+            "https://sqs.us-east-1.amazonaws.com/123456789012/orders",
+            "`up` runs on queues of its own, but orders is given by its URL or ARN: unset that for `up` (SLUICE_QUEUE,",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_are_told_before_anything_is_started(up, name, value, told):
+    one = up(**{name: value})
     assert one.end() == 1
-    assert "SLUICE_DRAIN_TIMEOUT='soon'" in one.output
+    assert told in one.output
     assert "Starting" not in one.output
     assert "Traceback" not in one.output
 

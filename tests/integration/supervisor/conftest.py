@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -27,15 +28,19 @@ def alive(pid: int) -> bool:
 class Supervised:
     """`supervise.py SCENARIO` in a process of its own, and the records that its programs leave in `folder`."""
 
-    def __init__(self, folder: Path, scenario: str) -> None:
+    def __init__(self, folder: Path, scenario: str, *, terminal: bool = False) -> None:
         self.folder = folder
+        self.terminal, inner = pty.openpty() if terminal else (None, None)
         self.process = subprocess.Popen(
-            [sys.executable, str(SUPERVISE), scenario, str(folder)],
-            stdout=subprocess.PIPE,
+            [sys.executable, str(SUPERVISE), scenario, str(folder), *(["--terminal"] if terminal else [])],
+            stdin=inner,
+            stdout=inner or subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
+        if inner is not None:
+            os.close(inner)
 
     def events(self) -> list[str]:
         path = self.folder / "events"
@@ -66,8 +71,8 @@ def supervise(tmp_path):
     """Starts a scenario; whatever is left of it at the end of the test is killed."""
     running: list[Supervised] = []
 
-    def start(scenario: str) -> Supervised:
-        running.append(Supervised(tmp_path, scenario))
+    def start(scenario: str, *, terminal: bool = False) -> Supervised:
+        running.append(Supervised(tmp_path, scenario, terminal=terminal))
         return running[-1]
 
     yield start

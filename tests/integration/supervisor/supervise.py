@@ -5,9 +5,11 @@ Every program appends what happens to it to FOLDER/events: `started NAME PID`, `
 
 from __future__ import annotations
 
+import fcntl
 import re
 import signal
 import sys
+import termios
 from pathlib import Path
 
 from app.supervisor.errors import StopRequested, SupervisionError
@@ -56,6 +58,8 @@ STAGES = {
 
 def main() -> int:
     """Run the scenario until a signal or an error."""
+    if "--terminal" in sys.argv:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # what a window does for the shell in it
     terminal = Terminal(sys.stdout)
     with Guard() as guard, Signals() as signals:
         supervisor = Supervisor(guard=guard, signals=signals, terminal=terminal, logs=FOLDER, directory=FOLDER)

@@ -46,6 +46,19 @@ def test_a_terminals_ctrl_c_reaches_the_supervisor_only(supervise):
     supervised.nothing_is_left()
 
 
+def test_a_terminal_that_is_closed_stops_everything_in_order(tmp_path, supervise):
+    # Given the supervisor on a terminal of its own
+    supervised = supervise("three", terminal=True)
+    supervised.wait_for("started sender")
+    # When its window is closed: SIGHUP, and writing to it fails from now on
+    os.close(supervised.terminal)
+    # Then it still stops all stages in order
+    assert supervised.process.wait(20) == 0
+    ended = [line.split()[1] for line in supervised.events() if line.startswith("ended")]
+    assert (ended[0], ended[-1]) == ("sender", "server")
+    supervised.nothing_is_left()
+
+
 @pytest.mark.parametrize("when", ["started server", "started worker-child", "started sender"])
 def test_sigkill_of_the_supervisor_leaves_nothing(supervise, when):
     supervised = supervise("three")

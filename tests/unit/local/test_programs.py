@@ -75,3 +75,17 @@ def test_the_real_input_is_sent_as_events():
     sender = programs.sender(folder=FOLDER, environment={})
     assert words(sender) == "-A app send /runs/up/events.jsonl --task tasks.events.post"
     assert sender.ends
+
+
+def test_they_are_the_programs_of_the_procfiles():
+    """`up` runs what Procfile.dev runs, and production what Procfile runs: none is forgotten in one of them."""
+    options = Options(events=0)
+    servers = programs.servers(options, folder=FOLDER, environment={})
+    production = [
+        *programs.workers(options, drain_timeout=1.0, environment={}),
+        programs.flower(options, environment={}),
+    ]
+    for file, expected in (("Procfile", production), ("Procfile.dev", servers + production)):
+        lines = (Path(__file__).parents[3] / file).read_text().splitlines()
+        found = {line.partition(":")[0] for line in lines if not line.startswith("#")}
+        assert found == {program.name for program in expected}
