@@ -18,6 +18,7 @@ MAX_ATTRIBUTE_NAME = 256
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_FORBIDDEN_ASCII = bytes(set(range(0x20)) - set(b"\t\n\r"))
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html
 _ATTRIBUTE_NAME = re.compile(r"(?!(?i:aws\.|amazon\.))(?!\.)(?!.*\.\.)[A-Za-z0-9_.-]{1,256}(?<!\.)")
 _ATTRIBUTE_TYPE = re.compile(r"(String|Number|Binary)(\..+)?", re.DOTALL)
@@ -116,8 +117,10 @@ def draft(parameters: dict[str, Any]) -> Draft:
 
 
 def _has_forbidden(value: str) -> bool:
-    # The first test is some twenty times as fast, and enough for most JSON.
-    return not (value.isascii() and value.isprintable()) and _FORBIDDEN.search(value) is not None
+    if value.isascii():  # most JSON is; this is some ten times as fast
+        encoded = value.encode()
+        return len(encoded.translate(None, _FORBIDDEN_ASCII)) != len(encoded)
+    return _FORBIDDEN.search(value) is not None
 
 
 def size_of(parameters: dict[str, Any]) -> int:
