@@ -95,6 +95,14 @@ def test_as_pid_1_and_nobody_in_particular_the_worker_works_and_drains_on_sigter
         assert process.wait(timeout=30) == 0, log.read_text()
         assert "Warm shutdown" in log.read_text()
     finally:
+        kill(process)
+
+
+def kill(process: subprocess.Popen) -> None:
+    """The PID 1 and with it its namespace: the kernel drops the death signal where a process changes its user."""
+    if process.poll() is None:
+        for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
         process.kill()
         process.wait(timeout=10)
 
