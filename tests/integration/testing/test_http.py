@@ -266,6 +266,26 @@ def test_closing_lets_the_answer_in_work_end_and_cuts_off_what_is_late():
     run(test)
 
 
+def test_after_the_last_answer_nothing_more_is_answered():
+    """What was pipelined behind it goes elsewhere: the client was told so."""
+
+    async def handler(request: Request) -> Response:
+        await asyncio.sleep(0.05)
+        return echo(request)
+
+    async def test():
+        async with serving(handler) as server, client(server) as (reader, writer):
+            writer.write(post(b"one") + post(b"two"))
+            await asyncio.sleep(0.02)
+            closing = asyncio.create_task(server.close(timeout=2))
+            _, headers, body = await answer(reader)
+            assert (headers["connection"], body) == ("close", b"POST /x one")
+            assert await reader.read() == b""
+            await closing
+
+    run(test)
+
+
 def test_a_request_that_never_comes_whole_is_cut_off(monkeypatch):
     monkeypatch.setattr(http, "SWEEP_EVERY", 0.02)
 
