@@ -99,7 +99,8 @@ def main() -> None:
                 queue = client.call("CreateQueue", QueueName="bench")["QueueUrl"]
                 started = time.perf_counter()
                 if backlog:
-                    client.post("/_sluice/fill", json.dumps({"queue": "bench", "count": backlog, "body": body}).encode())
+                    fill = {"queue": "bench", "count": backlog, "body": body}
+                    client.post("/_sluice/fill", json.dumps(fill).encode())
                 filled = time.perf_counter() - started
                 cycle(client, queue, 1_000, body)
                 before, started = cpu(process), time.perf_counter()

@@ -15,8 +15,9 @@ from urllib.parse import unquote
 from app.testing.sqs import attributes, parameters
 from app.testing.sqs.account import MAX_LISTED_MOVES, Account
 from app.testing.sqs.errors import SQSError, invalid_parameter, missing_parameter
-from app.testing.sqs.message import Message, attributes_md5, draft, size_of
-from app.testing.sqs.queue import MAX_VISIBILITY, Delivery, Queue
+from app.testing.sqs.message import draft, size_of
+from app.testing.sqs.queue import MAX_VISIBILITY, Queue
+from app.testing.sqs.receiving import SYSTEM_ATTRIBUTES, Receive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,21 +31,6 @@ MAX_BATCH_SIZE = 1_048_576
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html"""
 MAX_PAGE = 1_000
 MAX_MOVE_RATE = 500
-SENDER_ID = "AIDALOCALSQSSERVER000"
-_SYSTEM_ATTRIBUTES = frozenset(
-    {
-        "AWSTraceHeader",
-        "All",
-        "ApproximateFirstReceiveTimestamp",
-        "ApproximateReceiveCount",
-        "DeadLetterQueueSourceArn",
-        "MessageDeduplicationId",
-        "MessageGroupId",
-        "SenderId",
-        "SentTimestamp",
-        "SequenceNumber",
-    }
-)
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -55,18 +41,6 @@ class Call:
     parameters: Parameters
     now: float
     base_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Receive:
-    """A checked ReceiveMessage."""
-
-    queue: Queue
-    count: int
-    wait: float
-    visibility: int | None
-    system_names: frozenset[str]
-    attribute_names: tuple[str, ...]
 
 
 class Actions:
@@ -250,7 +224,7 @@ class Actions:
             names = frozenset(parameters.strings(asked, "AttributeNames")) | frozenset(
                 parameters.strings(asked, "MessageSystemAttributeNames")
             )
-            for name in names - _SYSTEM_ATTRIBUTES:
+            for name in names - SYSTEM_ATTRIBUTES:
                 raise SQSError("InvalidAttributeName", f"Unknown Attribute {name}.")
         return Receive(
             queue=queue,
@@ -413,53 +387,3 @@ def _change_visibility(queue: Queue, now: float, asked: Parameters) -> None:
     if timeout is None:
         raise missing_parameter("VisibilityTimeout")
     queue.change_visibility(now, handle, timeout)
-
-
-def received(asked: Receive, deliveries: list[Delivery]) -> Result:
-    """The answer to a ReceiveMessage: no `Messages` at all when there are none."""
-    if not deliveries:
-        return {}
-    messages = []
-    for delivery in deliveries:
-        message = delivery.message
-        entry: Result = {
-            "MessageId": message.id,
-            "ReceiptHandle": delivery.receipt_handle,
-            "MD5OfBody": message.draft.body_md5,
-            "Body": message.draft.body,
-        }
-        if asked.system_names and (system := _system_attributes(message, delivery.receives, asked.system_names)):
-            entry["Attributes"] = system
-        own = message.draft.attributes
-        if own and asked.attribute_names:
-            chosen = {name: own[name] for name in own if _is_asked_for(name, asked.attribute_names)}
-            if chosen:
-                entry["MessageAttributes"] = chosen
-                # The MD5 is that of what is given, not of all that was sent.
-                entry["MD5OfMessageAttributes"] = (
-                    message.draft.attributes_md5 if len(chosen) == len(own) else attributes_md5(chosen)
-                )
-        messages.append(entry)
-    return {"Messages": messages}
-
-
-def _system_attributes(message: Message, receives: int, names: frozenset[str]) -> dict[str, str]:
-    values = {
-        "SenderId": SENDER_ID,
-        "SentTimestamp": str(int(message.sent_at * 1000)),
-        "ApproximateReceiveCount": str(receives),
-        "ApproximateFirstReceiveTimestamp": str(int(message.first_received_at * 1000)),
-    }
-    if message.source_arn is not None:
-        values["DeadLetterQueueSourceArn"] = message.source_arn
-    if message.draft.group_id is not None:
-        values["MessageGroupId"] = message.draft.group_id
-    if message.draft.trace_header is not None:
-        values["AWSTraceHeader"] = message.draft.trace_header
-    return values if "All" in names else {name: value for name, value in values.items() if name in names}
-
-
-def _is_asked_for(name: str, wanted: tuple[str, ...]) -> bool:
-    return any(
-        item == name or item in {"All", ".*"} or (item.endswith(".*") and name.startswith(item[:-2])) for item in wanted
-    )

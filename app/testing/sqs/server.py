@@ -11,12 +11,13 @@ from typing import Any
 from app.testing.clock import AdjustableClock
 from app.testing.http import Answer, HTTPServer, Request, Response
 from app.testing.sqs.account import Account
-from app.testing.sqs.actions import Actions, Call, Receive, queue_name, received
+from app.testing.sqs.actions import Actions, Call, queue_name
 from app.testing.sqs.admin import Admin
 from app.testing.sqs.counts import Count, Counts
 from app.testing.sqs.errors import SQSError
 from app.testing.sqs.faults import Fault, Faults
 from app.testing.sqs.queue import MAX_IN_FLIGHT, Delivery, Queue
+from app.testing.sqs.receiving import Receive, received
 
 MAX_REQUEST = 8 * 1024 * 1024
 """Bytes of a request's body: a full batch, each byte of it escaped."""
