@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore import exceptions
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,11 +24,16 @@ MAX_WAIT = 20
 #: Seconds a message may be kept invisible, counted from its receive, likewise.
 MAX_VISIBILITY = 43_200
 
-#: Everything that a call to AWS raises: refused, throttled, timed out, not reachable, no credentials.
-AWSError = (exceptions.ClientError, exceptions.BotoCoreError, OSError)
+#: Everything that a call to AWS raises: refused, throttled, timed out, not reachable, no credentials, not understood.
+AWSError = (exceptions.ClientError, exceptions.BotoCoreError, ResponseParserError, OSError)
+#: Of these, an answer that is none of SQS's.
+NotUnderstood: type[Exception] = ResponseParserError
 
-_CONNECT_TIMEOUT = 5.0
-_READ_TIMEOUT = MAX_WAIT + 10.0  # a long poll must be able to end by itself
+_CONNECT_TIMEOUT = 3.0
+#: Seconds for an answer. The worker's one consuming thread waits for some calls, so this is short, and tried thrice.
+_READ_TIMEOUT, _ATTEMPTS = 10.0, 3
+#: Seconds that a long poll may be late: one that never answers is given up, and asked anew.
+_LATE_POLL = 5.0
 _CONNECTIONS = 32
 
 
@@ -45,6 +51,8 @@ def is_loopback(url: str | None) -> bool:
 def sqs_client(*, endpoint_url: str | None = None, region: str | None = None) -> Any:
     """The boto3 SQS client of this process; safe to use from many threads.
 
+    A call that fails for a passing reason is tried three times, and takes at most some 40 seconds in all.
+
     Args:
         endpoint_url: where SQS is, if not at AWS's own address (botocore's AWS_ENDPOINT_URL_SQS is honoured too).
         region: the AWS region; by default what the SDK finds in environment and profile.
@@ -52,27 +60,50 @@ def sqs_client(*, endpoint_url: str | None = None, region: str | None = None) ->
     A loopback endpoint gets dummy credentials, so that a local server needs no account and never sees real ones;
     any other gets the SDK's own credential chain and nothing else.
     """
-    return _client(os.getpid(), endpoint_url, region)
+    return _client(os.getpid(), endpoint_url, region, _READ_TIMEOUT, _ATTEMPTS)
+
+
+def polling_client(*, wait: float, endpoint_url: str | None = None, region: str | None = None) -> Any:
+    """The client for long polls of `wait` seconds; each is tried once: its poller knows when to try again."""
+    return _client(os.getpid(), endpoint_url, region, wait + _LATE_POLL, 1)
 
 
 @lru_cache(maxsize=8)
-def _client(_pid: int, endpoint_url: str | None, region: str | None) -> Any:
+def _client(_pid: int, endpoint_url: str | None, region: str | None, read_timeout: float, attempts: int) -> Any:
     """One client a process: a forked child must not share its parent's connections."""
     dummy: dict[str, Any] = {}
     if is_loopback(endpoint_url):
         dummy = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": region or "us-east-1"}
     session = boto3.Session(**dummy) if dummy else boto3.Session(region_name=region)
-    return session.client(
+    client = session.client(
         "sqs",
         endpoint_url=endpoint_url,
         config=Config(
             connect_timeout=_CONNECT_TIMEOUT,
-            read_timeout=_READ_TIMEOUT,
+            read_timeout=read_timeout,
             max_pool_connections=_CONNECTIONS,
-            retries={"mode": "standard", "total_max_attempts": 3},
+            retries={"mode": "standard", "total_max_attempts": attempts},
             tcp_keepalive=True,
         ),
     )
+    client.meta.events.register("before-parse.sqs", _check_answer)
+    return client
+
+
+def _check_answer(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
+    """Refuse what is no JSON object: botocore would take it for an empty answer, and a receive for an empty queue.
+
+    Raises:
+        AWSError: it is something else. (Errors botocore tells by their status; nothing at all is what a delete gets.)
+    """
+    text = response_dict["body"].strip()
+    if response_dict["status_code"] < 300 and text and not (text[:1] == b"{" and text[-1:] == b"}"):
+        raise not_understood(operation_model.name)
+
+
+def not_understood(action: str) -> Exception:
+    """The error for an answer that is none of SQS's, as a proxy's error page: the call may have taken effect or not."""
+    return NotUnderstood(f"{action} was answered with something else than SQS answers; is a proxy in between?")
 
 
 def error_code(error: BaseException) -> str:
@@ -85,6 +116,24 @@ def error_code(error: BaseException) -> str:
 def is_missing_queue(error: BaseException) -> bool:
     """Whether the call failed because there is no such queue (old and new spelling of the code)."""
     return error_code(error).endswith(("QueueDoesNotExist", "NonExistentQueue"))
+
+
+def received(answer: Any) -> list[dict[str, Any]]:
+    """The messages in the answer to a receive, each with all that is needed to deliver and to settle it.
+
+    Raises:
+        AWSError: this is no such answer. Whoever gave it, it is not taken for an empty queue.
+    """
+    messages = (answer.get("Messages") or []) if isinstance(answer, dict) else None
+    if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
+        raise not_understood("ReceiveMessage")
+    return messages
+
+
+def _is_message(message: Any) -> bool:
+    return isinstance(message, dict) and all(
+        isinstance(message.get(name), str) for name in ("Body", "ReceiptHandle", "MessageId")
+    )
 
 
 def change_visibility(client: Any, queue_url: str, receipts: Iterable[str], seconds: int) -> list[str]:
@@ -100,5 +149,5 @@ def change_visibility(client: Any, queue_url: str, receipts: Iterable[str], seco
             {"Id": str(i), "ReceiptHandle": receipt, "VisibilityTimeout": seconds} for i, receipt in enumerate(batch)
         ]
         answer = client.change_message_visibility_batch(QueueUrl=queue_url, Entries=entries)
-        failed += [batch[int(entry["Id"])] for entry in answer.get("Failed", ())]
+        failed += [batch[int(entry["Id"])] for entry in answer.get("Failed") or ()]
     return failed

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kombu.transport import SQS, virtual
 from kombu.transport.virtual.base import queue_declare_ok_t
 
-from app.errors import QueueMissing, UndecodableMessage
+from app.errors import UndecodableMessage
 from app.resilience import backoff
-from app.transport import aws, envelope, provision
+from app.transport import aws, envelope
+from app.transport.addresses import Addresses
+from app.transport.lateness import Lateness
 from app.transport.options import Options
 from app.transport.poller import Poller
+from app.transport.qos import QoS
+from app.transport.slots import Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,56 +26,31 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SYSTEM_ATTRIBUTES = ["ApproximateReceiveCount", "SentTimestamp"]
+#: Where we note in a received message from which queue it is.
+_URL = "QueueUrl"
 
 
-class QoS(virtual.QoS):
-    """The window: what was received and is not settled, by receipt handle; only the consumer's thread changes it."""
+class Message(virtual.Message):
+    """A message whose inner body holds what Celery takes for granted, or says that it does not."""
 
-    def __init__(self, channel: Any, prefetch_count: int = 0) -> None:
-        super().__init__(channel, prefetch_count)
-        #: How many messages of each queue are in the window.
-        self.held: Counter[str] = Counter()
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        """A message takes a slot."""
-        super().append(message, delivery_tag)
-        self.held[message.delivery_info["routing_key"]] += 1
-
-    def settle(self, delivery_tag: str) -> Any:
-        """The message gives its slot back; None if it had none any more."""
-        message = None if delivery_tag in self._dirty else self._delivered.get(delivery_tag)
-        if message is not None:
-            self.held[message.delivery_info["routing_key"]] -= 1
-            self.ack(delivery_tag)
-        return message
-
-    def restore_unacked(self) -> list[tuple[BaseException, Any]]:
-        """Hand everything unsettled back to SQS at once (visibility 0), ten a call."""
-        self._flush()
-        by_queue: dict[str, list[str]] = {}
-        for receipt, message in self._delivered.items():
-            by_queue.setdefault(message.delivery_info["sqs_queue"], []).append(receipt)
-        self._delivered.clear()
-        self.held.clear()
-        for queue_url, receipts in by_queue.items():
-            self.channel.release(queue_url, receipts)
-        return []
+    def _decode(self) -> Any:
+        return envelope.checked_body(super()._decode())
 
 
 class Channel(SQS.Channel):
     """SQS as kombu's consumers and producers see it."""
 
     QoS = QoS
+    Message = Message
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Kept, since kombu takes the connection away from a closed channel, and a task may end after that.
+        self._inbox = self.connection.inbox
+        #: What this transport was told.
+        self.options: Options = self.transport_options.get("sqs") or Options()
+        self._addresses = Addresses(self.options, client=self.sqs)
         self._pollers: dict[str, list[Poller]] = {}
-
-    @property
-    def options(self) -> Options:
-        """What this transport was told."""
-        options: Options = self.transport_options.get("sqs") or Options()
-        return options
 
     # -- queues: found, never made ------------------------------------------------------------------------------
 
@@ -83,38 +62,19 @@ class Channel(SQS.Channel):
         """List nothing: least-privilege roles may not, and queues are found one by one."""
 
     def _resolve_queue_url(self, queue: str) -> str:
-        """The queue's address: as configured, else asked for once.
+        """The queue's address.
 
         Raises:
             QueueMissing: there is no such queue.
         """
-        if queue not in self._queue_cache:
-            self._queue_cache[queue] = self.options.of(queue).url or self._ask_queue_url(queue)
-        url: str = self._queue_cache[queue]
-        return url
-
-    def _ask_queue_url(self, queue: str) -> str:
-        options = self.options.of(queue)
-        name = options.name or queue
-        owner = {"QueueOwnerAWSAccountId": options.account} if options.account else {}
-        try:
-            return str(self.sqs().get_queue_url(QueueName=name, **owner)["QueueUrl"])
-        except aws.AWSError as error:
-            if not aws.is_missing_queue(error):
-                raise
-        if name not in {wanted.name for wanted in self.options.make}:
-            raise QueueMissing(name)
-        for missing in provision.missing(self.sqs(), self.options.make):
-            provision.make(self.sqs(), missing)
-        return str(self.sqs().get_queue_url(QueueName=name)["QueueUrl"])
+        return self._addresses.url(queue)
 
     def _new_queue(self, queue: str, **_: Any) -> str:
         """Declaring a queue finds it; only `celery -A app queues ensure` makes one."""
         return self._resolve_queue_url(queue)
 
     def queue_declare(self, queue: str | None = None, passive: bool = False, **_: Any) -> Any:  # noqa: ARG002 - kombu's signature
-        """Find the queue; its depth is not asked for (each declaration would cost a call)."""
-        self._resolve_queue_url(str(queue))
+        """Nothing: a queue is looked for when it is used, and its depth is not asked for (that would be a call)."""
         return queue_declare_ok_t(queue, 0, 0)
 
     def _delete(self, queue: str, *_: Any, **__: Any) -> None:
@@ -126,11 +86,18 @@ class Channel(SQS.Channel):
     def basic_consume(
         self, queue: str, no_ack: bool, callback: Callable[..., None], consumer_tag: str, *args: Any, **kwargs: Any
     ) -> None:
-        """Start polling the queue for this consumer."""
-        url = self._resolve_queue_url(queue)
+        """Start polling the queue for this consumer.
+
+        Raises:
+            QueueMissing: there is no such queue. If SQS cannot be asked, that is the pollers' to say and to repeat.
+        """
+        try:
+            self._resolve_queue_url(queue)
+        except aws.AWSError as error:
+            logger.debug("Queue %s: not found yet: %s", queue, error)
         virtual.Channel.basic_consume(self, queue, no_ack, callback, consumer_tag, *args, **kwargs)
         if queue not in self._pollers:
-            self._pollers[queue] = [self._new_poller(queue, url) for _ in range(self.options.of(queue).polls)]
+            self._pollers[queue] = self._new_pollers(queue)
             for poller in self._pollers[queue]:
                 poller.start()
 
@@ -139,70 +106,100 @@ class Channel(SQS.Channel):
         """Whether this channel consumes from any queue."""
         return bool(self._pollers)
 
-    def _new_poller(self, queue: str, url: str) -> Poller:
-        options, client, inbox = self.options.of(queue), self.sqs(), self.connection.inbox
+    def _new_pollers(self, queue: str) -> list[Poller]:
+        options = self.options.of(queue)
+        lateness = None if options.max_age is None else Lateness(queue, max_age=options.max_age)
+        slots = Slots(partial(self._free_slots, queue))
+        return [
+            Poller(
+                queue=queue,
+                receive=partial(self._receive, queue, lateness),
+                slots=slots,
+                deliver=partial(self._hand_over, queue),
+                release=self._release_all,
+            )
+            for _ in range(options.polls)
+        ]
 
-        def receive(most: int) -> list[dict[str, Any]]:
+    def _receive(self, queue: str, lateness: Lateness | None, most: int) -> list[dict[str, Any]]:
+        """One long poll; in a poller's thread."""
+        options = self.options
+        client = aws.polling_client(wait=options.wait, endpoint_url=options.endpoint_url, region=options.region)
+        url = self._resolve_queue_url(queue)
+        try:
             answer = client.receive_message(
                 QueueUrl=url,
                 MaxNumberOfMessages=most,
-                WaitTimeSeconds=self.options.wait,
-                VisibilityTimeout=options.visibility,
+                WaitTimeSeconds=options.wait,
+                VisibilityTimeout=options.of(queue).visibility,
                 MessageSystemAttributeNames=_SYSTEM_ATTRIBUTES,
             )
-            messages: list[dict[str, Any]] = answer.get("Messages", [])
-            return messages
-
-        return Poller(
-            queue=queue,
-            receive=receive,
-            free=lambda: self._free_slots(queue),
-            deliver=lambda messages, taken: inbox.put(self._deliver, queue, url, messages, taken),
-        )
+        except aws.AWSError as error:
+            if aws.is_missing_queue(error):
+                self._addresses.forget(queue)
+            raise
+        messages = aws.received(answer)
+        for message in messages:
+            message[_URL] = url
+        if lateness is not None and (report := lateness.received(map(_sent, messages))):
+            logger.warning(report)
+        return messages
 
     def _free_slots(self, queue: str) -> int:
-        """Slots that a receive may fill now; several polls may each fill the same, so the window is a soft bound."""
+        """Places for messages of this queue: the window's, or fewer if the queue has a bound of its own."""
         free: int | None = self.qos.can_consume_max_estimate()
-        slots = aws.MAX_BATCH if free is None else free
         cap = self.options.of(queue).prefetch
-        return slots if cap is None else min(slots, cap - self.qos.held[queue])
+        own = None if cap is None else cap - self.qos.held[queue]
+        return min((bound for bound in (free, own) if bound is not None), default=aws.MAX_BATCH)
 
-    def _deliver(self, queue: str, url: str, messages: list[dict[str, Any]], taken: Callable[[], None]) -> None:
-        """Give received messages to the consumer; to nobody's harm if it has gone or one cannot be read."""
-        try:
-            if queue not in self.connection._callbacks:  # noqa: SLF001 - kombu's table of consumers has no public face
-                self.release(url, [message["ReceiptHandle"] for message in messages])
-                return
-            for message in messages:
-                self._deliver_one(queue, url, message)
-        finally:
-            taken()
+    def _hand_over(self, queue: str, messages: list[dict[str, Any]], taken: Callable[[], None]) -> None:
+        """From a poller's thread to the consumer's."""
+        for position, message in enumerate(messages):
+            if not self._inbox.put(self._deliver, queue, message):
+                self._release_all(messages[position:])
+                break
+        self._inbox.put(taken)
 
-    def _deliver_one(self, queue: str, url: str, message: dict[str, Any]) -> None:
+    def _deliver(self, queue: str, message: dict[str, Any]) -> None:
+        """Give a message to the consumer; to nobody's harm if that has gone, or if the message cannot be read."""
+        if self.connection is None or queue not in self.connection._callbacks:  # noqa: SLF001 - kombu's table of consumers has no public face
+            self._release_all([message])
+            return
         receipt = message["ReceiptHandle"]
         try:
-            payload = self._payload(queue, url, message)
+            payload = self._payload(queue, message)
             self.connection._deliver(payload, queue)  # noqa: SLF001 - the way that kombu's own SQS channel takes
         except Exception as error:
             if not isinstance(error, UndecodableMessage):
                 logger.exception("Queue %s: message %s could not be taken", queue, message["MessageId"])
             else:
                 logger.error("Queue %s: message %s left to its redrive policy: %s", queue, message["MessageId"], error)  # noqa: TRY400 - the reason says it all
-            self._come_back(url, receipt, _receive_count(message), message["MessageId"])
             self.qos.settle(receipt)
+            self._come_back(message[_URL], receipt, _receive_count(message), message["MessageId"])
 
-    def _payload(self, queue: str, url: str, message: dict[str, Any]) -> dict[str, Any]:
+    def _payload(self, queue: str, message: dict[str, Any]) -> dict[str, Any]:
         payload = envelope.decode(message["Body"])
         count = _receive_count(message)
         payload["properties"]["delivery_tag"] = message["ReceiptHandle"]
         payload["properties"]["delivery_info"].update(
             routing_key=queue,
             redelivered=count > 1,
-            sqs_queue=url,
+            sqs_queue=message[_URL],
             sqs_message_id=message["MessageId"],
             sqs_receive_count=count,
         )
         return payload
+
+    def decode_body(self, body: str, encoding: str | None = None) -> Any:
+        """The inner body without its transfer encoding.
+
+        Raises:
+            UndecodableMessage: it is not in that encoding.
+        """
+        try:
+            return super().decode_body(body, encoding)
+        except ValueError:
+            raise UndecodableMessage(f"the inner body is not {encoding}") from None
 
     def basic_cancel(self, consumer_tag: str) -> None:
         """Stop polling for this consumer."""
@@ -224,7 +221,7 @@ class Channel(SQS.Channel):
         info = message.delivery_info
         try:
             self.sqs().delete_message(QueueUrl=info["sqs_queue"], ReceiptHandle=delivery_tag)
-        except aws.AWSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever was answered, it must not end the worker
             logger.error(  # noqa: TRY400 - one line, the traceback is botocore's
                 "Message %s is done but could not be deleted (%s: %s): it will run again",
                 info["sqs_message_id"],
@@ -257,7 +254,7 @@ class Channel(SQS.Channel):
             self.sqs().change_message_visibility(
                 QueueUrl=queue_url, ReceiptHandle=receipt, VisibilityTimeout=min(round(wait), aws.MAX_VISIBILITY)
             )
-        except aws.AWSError as error:
+        except Exception as error:  # noqa: BLE001 - as in basic_ack
             logger.warning(
                 "Message %s keeps its visibility timeout, its delay could not be set (%s: %s)",
                 message_id,
@@ -269,11 +266,15 @@ class Channel(SQS.Channel):
         """Hand deliveries back: visible to others at once, no attempt spent."""
         try:
             failed = len(aws.change_visibility(self.sqs(), queue_url, receipts, 0))
-        except aws.AWSError as error:
+        except Exception as error:  # noqa: BLE001 - as in basic_ack
             logger.warning("Could not hand back %d messages (%s: %s)", len(receipts), aws.error_code(error), error)
         else:
             if failed:
                 logger.warning("%d of %d messages could not be handed back", failed, len(receipts))
+
+    def _release_all(self, messages: list[dict[str, Any]]) -> None:
+        """Hand back what one receive brought, or the rest of it."""
+        self.release(messages[0][_URL], [message["ReceiptHandle"] for message in messages])
 
     # -- publish ------------------------------------------------------------------------------------------------
 
@@ -282,7 +283,7 @@ class Channel(SQS.Channel):
 
         Raises:
             QueueMissing: there is no such queue.
-            OSError: the answer had no message id, so it cannot be told whether the message was sent.
+            AWSError: SQS refused, or its answer had no message id: then it cannot be told whether it was sent.
         """
         properties = message["properties"]
         call: dict[str, Any] = {"QueueUrl": self._resolve_queue_url(queue)}
@@ -294,8 +295,21 @@ class Channel(SQS.Channel):
             call["DelaySeconds"] = delay
         answer = self.sqs().send_message(**call, MessageBody=json.dumps(message))
         if not answer.get("MessageId"):
-            raise OSError(f"SQS answered a send to {queue!r} without a message id: it may or may not have been sent.")
+            raise aws.not_understood("SendMessage")
+
+
+def _system_number(message: dict[str, Any], name: str, default: float) -> float:
+    """A system attribute; the default where it is missing or no number, since a message is worth more than that."""
+    try:
+        return float(message["Attributes"][name])
+    except (KeyError, TypeError, ValueError):
+        return default
 
 
 def _receive_count(message: dict[str, Any]) -> int:
-    return int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1))
+    return int(_system_number(message, "ApproximateReceiveCount", 1))
+
+
+def _sent(message: dict[str, Any]) -> float:
+    """When it was sent, in seconds since the epoch; SQS gives milliseconds."""
+    return _system_number(message, "SentTimestamp", float("inf")) / 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime as dt
 import json
 from typing import Any
 
@@ -30,6 +31,26 @@ def decode(body: str) -> dict[str, Any]:
     return _checked(payload)
 
 
+def checked_body(body: Any) -> Any:
+    """The decoded inner body, once it is seen to be the arguments of a task.
+
+    Celery's protocol 2 has `[args, kwargs, embed]`; the older protocol has them by name. A wrong one would fail where
+    no message is settled any more.
+
+    Raises:
+        UndecodableMessage: it is something else.
+    """
+    if isinstance(body, dict) and "args" in body:
+        args, kwargs, embed = body["args"], body.get("kwargs", {}), None
+    elif isinstance(body, list) and len(body) == 3:
+        args, kwargs, embed = body
+    else:
+        raise UndecodableMessage("the inner body is neither [args, kwargs, embed] nor an object with args")
+    if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(embed, dict | None)):
+        raise UndecodableMessage("a task's args must be a list, its kwargs an object")
+    return body
+
+
 def _unwrap(body: str) -> str:
     try:
         return base64.b64decode(body, validate=True).decode()
@@ -50,4 +71,51 @@ def _checked(payload: Any) -> dict[str, Any]:
         raise UndecodableMessage("the inner 'body' must be a string")
     if properties.get("body_encoding") not in _BODY_ENCODINGS:
         raise UndecodableMessage("the 'body_encoding' is unknown")
+    _check_headers(headers)
     return payload
+
+
+def _check_headers(headers: dict[str, Any]) -> None:
+    """Refuse headers that would fail in the pool, where Celery has taken a place for the task and gives none back."""
+    for name, kinds in _HEADERS.items():
+        if name in headers and not isinstance(headers[name], kinds):
+            raise UndecodableMessage(f"the header {name!r} is of the wrong kind")
+    if "task" in headers and "id" not in headers:
+        raise UndecodableMessage("the header 'id' is missing")
+    if not _is_near(headers.get("eta")):
+        raise UndecodableMessage("the header 'eta' is out of all bounds")
+    limits = headers.get("timelimit")
+    if limits and not (len(limits) == 2 and all(_is_limit(limit) for limit in limits)):
+        raise UndecodableMessage("the header 'timelimit' must be two numbers")
+
+
+def _is_near(eta: str | None) -> bool:
+    """Whether that time can be told in every time zone. Celery rejects one that cannot, and runs its task all the same.
+
+    What is no time at all Celery refuses by itself.
+    """
+    try:
+        return eta is None or dt.MINYEAR < dt.datetime.fromisoformat(eta).year < dt.MAXYEAR
+    except ValueError:
+        return True
+
+
+def _is_limit(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
+
+
+#: What each header may be where it is there at all (Celery's message protocol 2).
+_HEADERS: dict[str, Any] = {
+    "task": str,
+    "id": str,
+    "root_id": str | None,
+    "parent_id": str | None,
+    "group": str | None,
+    "shadow": str | None,
+    "retries": int,
+    "timelimit": list | None,
+    "eta": str | None,
+    "expires": str | int | float | None,
+    "stamped_headers": list | None,
+    "stamps": dict | None,
+}

@@ -21,40 +21,49 @@ class Inbox:
     def __init__(self) -> None:
         self._items: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._arrived = Condition()
+        self._is_closed = False
         self._loop: Any = None
+        #: A pair of sockets, with a byte in it for as long as there are items, so that a loop finds it readable.
         self._reader: socket.socket | None = None
         self._writer: socket.socket | None = None
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, call: Callable[..., None], *args: Any) -> None:
-        """Have `call(*args)` run by the consumer; from any thread, never blocks."""
+    def put(self, call: Callable[..., None], *args: Any) -> bool:
+        """Have `call(*args)` run by the consumer; from any thread, never blocks. False: nobody will run it any more."""
         with self._arrived:
+            if self._is_closed:
+                return False
             self._items.append((call, args))
             self._arrived.notify()
-            if self._writer is not None and len(self._items) == 1:
-                self._writer.send(b"\0")
+            if len(self._items) == 1:
+                self._mark()
+            return True
 
     def run(self, timeout: float | None = 0.0) -> bool:
-        """Run what is there, waiting up to `timeout` seconds (None: for ever) for the first; False when none came."""
+        """Run the first item, waiting up to `timeout` seconds (None: for ever) for it; False when none came.
+
+        One at a time, so that Celery looks between two of them whether the worker is to stop.
+        """
         with self._arrived:
             if not self._items and timeout != 0.0:
                 self._arrived.wait(timeout)
-            ready = list(self._items)
-            self._items.clear()
-        for position, (call, args) in enumerate(ready):
-            try:
-                call(*args)
-            except BaseException:
-                self._put_back(ready[position + 1 :])
-                raise
-        return bool(ready)
+            if not self._items:
+                return False
+            call, args = self._items.popleft()
+            if not self._items:
+                self._unmark()
+        call(*args)
+        return True
 
-    def _put_back(self, rest: list[tuple[Callable[..., None], tuple[Any, ...]]]) -> None:
-        """What came behind a call that raised is still owed: a shutdown is an exception too."""
+    def close(self) -> None:
+        """Take nothing more, and run what is there."""
+        self.detach()
         with self._arrived:
-            self._items.extendleft(reversed(rest))
+            self._is_closed = True
+        while self.run():
+            pass
 
     def attach(self, loop: Any) -> None:
         """Let kombu's event loop run this inbox whenever something is in it."""
@@ -63,10 +72,9 @@ class Inbox:
             self._loop = loop
             self._reader, self._writer = socket.socketpair()
             self._reader.setblocking(False)
-            self._writer.setblocking(False)
-            loop.add_reader(self._reader, self._on_readable, self._reader)
+            loop.add_reader(self._reader, self.run)
             if self._items:
-                self._writer.send(b"\0")
+                self._mark()
 
     def detach(self) -> None:
         """Stop being run by the event loop."""
@@ -77,6 +85,10 @@ class Inbox:
                 self._writer.close()
             self._loop = self._reader = self._writer = None
 
-    def _on_readable(self, reader: socket.socket) -> None:
-        reader.recv(4096)
-        self.run()
+    def _mark(self) -> None:
+        if self._writer is not None:
+            self._writer.send(b"\0")
+
+    def _unmark(self) -> None:
+        if self._reader is not None:
+            self._reader.recv(1)

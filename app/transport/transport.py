@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from kombu.transport import SQS
 
+from app.transport import aws
 from app.transport.channel import Channel
 from app.transport.inbox import Inbox
+from app.transport.options import Options
 
 #: Seconds that a consumer without an event loop waits for messages before it looks after its acks (Celery runs these
 #: between two drains, gevent has no other occasion).
@@ -18,6 +21,10 @@ class Transport(SQS.Transport):
     """Kombu's SQS transport with receiving and settling replaced."""
 
     Channel = Channel
+    #: What sending is tried again after, as `task_publish_retry_policy` says.
+    connection_errors = (*SQS.Transport.connection_errors, aws.NotUnderstood)
+    #: Has kombu ask `as_uri`; there is nothing in our URL to parse.
+    can_parse_url = True
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
@@ -44,5 +51,12 @@ class Transport(SQS.Transport):
 
     def close_connection(self, connection: Any) -> None:
         """Stop polling and hand back what is unsettled."""
-        self.inbox.detach()
         super().close_connection(connection)
+        self.inbox.close()  # what came meanwhile finds no consumer, and is handed back
+
+    def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:  # noqa: ARG002 - kombu's signature
+        """What the worker's banner, its errors and Flower call the broker: where SQS is. No credentials."""
+        options: Options = self.client.transport_options.get("sqs") or Options()
+        if options.endpoint_url:
+            return f"sqs://{urlsplit(options.endpoint_url).netloc.rpartition('@')[2]}"
+        return f"sqs://{options.region or 'the region that the AWS SDK finds'}"
