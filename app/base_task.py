@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from billiard.einfo import ExceptionInfo
 from celery import Task as CeleryTask
 from celery import shared_task
 from celery.worker.request import Request as CeleryRequest
@@ -44,6 +45,27 @@ class Request(CeleryRequest):
         if "result" in fields and not self._shown:
             fields["result"] = HIDDEN
         super().send_event(type, **fields)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Celery makes a subclass for each task, whose `on_success` cannot take what a task left by SystemExit.
+
+        That is how all but the prefork pool report it; the message would never be settled, nor its slot given back.
+        """
+        super().__init_subclass__(**options)
+        on_success = cls.on_success
+
+        def on_end(self: Request, result: Any, **more: Any) -> Any:
+            return self.on_failure(result) if isinstance(result, ExceptionInfo) else on_success(self, result, **more)
+
+        cls.on_success = on_end
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
+        """Settle what failed. A task's MemoryError ends Celery's whole worker; here it is a failure like others."""
+        try:
+            super().on_failure(exc_info, send_failed_event, return_ok)
+        except MemoryError:
+            self.reject(requeue=True)
+            self.send_event("task-failed", exception="MemoryError()", traceback=exc_info.traceback)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Settle what ran into its hard time limit: Celery's gevent pool reports it here and nowhere else."""

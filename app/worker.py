@@ -7,10 +7,10 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-import click
 from celery import concurrency, signals
 from celery.concurrency.base import BasePool
 from celery.platforms import EX_FAILURE
+from celery.utils.text import str_to_list
 from gevent.monkey import get_original
 
 if TYPE_CHECKING:
@@ -47,20 +47,26 @@ def install(settings: Settings) -> None:
     signals.worker_shutting_down.connect(deadline.begin, weak=False)
 
 
-def _check_options(options: dict[str, Any], **_: Any) -> None:
-    """Refuse what cannot work.
+def _check_options(options: dict[str, Any], conf: Any, **_: Any) -> None:
+    """Refuse what cannot work, and have the worker consume in our way.
 
     Raises:
-        click.UsageError: one sentence, with what to do.
+        SystemExit: one sentence, with what to do. (Celery logs any other exception of a signal, and goes on.)
     """
-    pool = options.get("pool_cls")
+    conf.worker_consumer = "app.consumer:Consumer"
+    pool = options.get("pool") or options.get("pool_cls")
     if pool is RefusedPool:
-        raise click.UsageError("Sluice runs with -P prefork, gevent, threads or solo; this pool is not supported.")
+        raise SystemExit("Sluice runs with -P prefork, gevent, threads or solo; this pool is not supported.")
     name = getattr(pool, "__module__", "").rpartition(".")[2]
     name = {"thread": "threads"}.get(name, name)
     if options.get("autoscale") and name not in _CAN_GROW:
-        raise click.UsageError(
-            f"The {name} pool cannot grow: use --concurrency, or --autoscale with -P prefork or gevent."
+        raise SystemExit(f"The {name} pool cannot grow: use --concurrency, or --autoscale with -P prefork or gevent.")
+    known = [queue.name for queue in conf.task_queues]
+    asked = [*str_to_list(options.get("queues") or ()), *str_to_list(options.get("exclude_queues") or ())]
+    if unknown := [queue for queue in asked if queue not in known]:
+        raise SystemExit(
+            f"There is no queue {', '.join(unknown)} to consume from: the settings describe {', '.join(known)}. "
+            "Correct -Q (or -X), or add the queue to settings/queues.py."
         )
 
 

@@ -1,0 +1,66 @@
+"""Celery's consumer, with other answers to messages that it can make nothing of, and to a queue that is not there.
+
+Celery writes the whole message into the log and, if its body cannot be decoded, deletes it. Here its content stays
+private, and it comes back after a growing delay, until a worker takes it that knows the task (in the middle of a
+deployment the next one may) or the queue's redrive policy moves it to the dead-letter queue.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import signals
+from celery.platforms import EX_FAILURE
+from celery.worker.consumer import Consumer as CeleryConsumer
+
+from app.errors import QueueMissing
+
+logger = logging.getLogger(__name__)
+
+
+class Consumer(CeleryConsumer):
+    """What takes messages from the transport and gives them to the pool."""
+
+    def start(self) -> None:
+        """Consume until the worker is to stop.
+
+        Raises:
+            SystemExit: a queue is missing; said in one line.
+        """
+        try:
+            super().start()
+        except QueueMissing as error:
+            logger.critical("%s", error)
+            raise SystemExit(EX_FAILURE) from None
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - Celery's signature
+        """The message names no task."""
+        self._leave(message, "it names no task")
+        signals.task_rejected.send(sender=self, message=message, exc=None)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - Celery's signature
+        """The message names a task that this worker does not have."""
+        name, task_id = message.headers.get("task"), message.headers.get("id")
+        self._leave(message, f"no module of SLUICE_TASK_MODULES has a task {name!r}")
+        signals.task_unknown.send(sender=self, message=message, exc=exc, name=name, id=task_id)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - Celery's signature
+        """The message is no valid call of its task."""
+        self._leave(message, f"it is no valid call of a task ({exc})")
+        signals.task_rejected.send(sender=self, message=message, exc=exc)
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """The message's inner body is not what its content type says."""
+        self._leave(message, f"its inner body cannot be decoded ({type(exc).__name__})")
+        signals.task_rejected.send(sender=self, message=message, exc=exc)
+
+    def _leave(self, message: Any, reason: str) -> None:
+        info = message.delivery_info
+        logger.error(
+            "Queue %s: message %s left to its redrive policy: %s",
+            info.get("routing_key"),
+            info.get("sqs_message_id"),
+            reason,
+        )
+        message.reject_log_error(logger, self.connection_errors)
