@@ -1,0 +1,43 @@
+"""Real workers, against the local SQS server and the embedded Valkey."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))  # where `harness` and `probe` are: test folders are no packages
+
+from harness import Queues, Valkey, Worker
+
+
+@pytest.fixture
+def queues(sqs_server):
+    return Queues(sqs_server)
+
+
+@pytest.fixture
+def start_worker(sqs_server, tmp_path):
+    """Starts workers; gives each as soon as it is ready, or at once with `wait=False`."""
+    started = []
+
+    def start(*options, wait=True, environment=None, server=sqs_server):
+        folder = tmp_path / f"worker-{len(started)}"
+        folder.mkdir()
+        settings = {"AWS_ENDPOINT_URL_SQS": server.endpoint_url, "AWS_REGION": "us-east-1", **(environment or {})}
+        settings = {name: value for name, value in settings.items() if value is not None}
+        worker = Worker(folder, settings, *(str(option) for option in options))
+        started.append(worker.start())
+        return worker.ready() if wait else worker
+
+    yield start
+    for worker in started:
+        worker.kill()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory):
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.stop()

@@ -1,0 +1,206 @@
+"""What the integration tests start and look at: workers, the queues of the local SQS server, the embedded Valkey."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from app.parent import environment_for_children
+from app.transport import aws
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+POOLS = ("prefork", "gevent", "threads", "solo")
+VALKEY = "from app.cli.valkey import command; command()"
+WITHIN = 30.0
+
+
+def until(predicate, what, within=WITHIN):
+    """Wait until `predicate()` is true; gives what it said."""
+    deadline = time.monotonic() + within
+    while not (found := predicate()):
+        assert time.monotonic() < deadline, f"no {what() if callable(what) else what} within {within} s"
+        time.sleep(0.02)
+    return found
+
+
+def plain_environment():
+    """This process's environment without what is about Sluice and AWS."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "AWS_", "FLOWER_"))}
+
+
+def body(task, args=(), kwargs=None, *, headers=None, id=None):  # noqa: A002 - Celery's word
+    """A message body as Celery's producers make it, without what our worker does not look at."""
+    id = id or str(uuid.uuid4())  # noqa: A001
+    return json.dumps(
+        {
+            "body": json.dumps(
+                [args, kwargs or {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}]
+            ),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": {
+                "lang": "py",
+                "task": task,
+                "id": id,
+                "root_id": id,
+                "retries": 0,
+                "eta": None,
+                **(headers or {}),
+            },
+            "properties": {
+                "correlation_id": id,
+                "reply_to": str(uuid.uuid4()),
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": "sluice"},
+                "priority": 0,
+                "body_encoding": "utf-8",
+                "delivery_tag": str(uuid.uuid4()),
+            },
+        }
+    )
+
+
+class Worker:
+    """`celery -A app worker …` as a process, with what it writes and what its tasks note."""
+
+    def __init__(self, folder, environment, *options):
+        self.log_file, self.notes_file = folder / "worker.log", folder / "notes"
+        self.environment = {
+            **plain_environment(),
+            "PYTHONPATH": str(HERE),
+            "PROBE_FILE": str(self.notes_file),
+            "SLUICE_TASK_MODULES": "tasks,probe",
+            "SLUICE_POLL_WAIT": "1",
+            "SLUICE_RETRY_BACKOFF": "1",
+            **environment,
+        }
+        self.options = options
+        self.process = None
+
+    def start(self):
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "app", "worker", "-l", "INFO", *self.options],
+                cwd=ROOT,
+                env=environment_for_children(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self
+
+    def ready(self):
+        self.wait_for(" ready.")
+        return self
+
+    @property
+    def log(self):
+        return self.log_file.read_text()
+
+    @property
+    def is_alive(self):
+        return self.process.poll() is None
+
+    def wait_for(self, text, within=WITHIN):
+        def said():
+            found = text in self.log
+            assert found or self.is_alive, f"the worker ended ({self.process.returncode}): {self.log}"
+            return found
+
+        until(said, lambda: f"{text!r} in the log: {self.log}", within)
+
+    def notes(self, kind):
+        """The names that tasks of the probe noted, in order: `start` or `end`."""
+        lines = self.notes_file.read_text().splitlines() if self.notes_file.exists() else []
+        return [line.split()[1] for line in lines if line.startswith(f"{kind} ")]
+
+    def wait_for_notes(self, kind, names, within=WITHIN):
+        until(
+            lambda: set(names) <= set(self.notes(kind)),
+            lambda: f"{kind} of {set(names) - set(self.notes(kind))}; the log: {self.log[-6000:]}",
+            within,
+        )
+
+    def signal(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+
+    def ended(self, within=WITHIN):
+        """The exit status, once it has ended."""
+        try:
+            return self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"the worker did not end within {within} s: {self.log[-6000:]}")
+
+    def stop(self):
+        self.signal()
+        return self.ended()
+
+    def kill(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Queues:
+    """The queues of a local SQS server, as producers and tests see them."""
+
+    def __init__(self, server):
+        self.server = server
+        self.client = aws.sqs_client(endpoint_url=server.endpoint_url, region="us-east-1")
+
+    def url(self, name="sluice"):
+        return self.client.get_queue_url(QueueName=name)["QueueUrl"]
+
+    def send(self, *bodies, queue="sluice"):
+        url = self.url(queue)
+        for text in bodies:
+            self.client.send_message(QueueUrl=url, MessageBody=text)
+
+    def left(self, name="sluice"):
+        """Messages in the queue, in whatever state."""
+        row = self.server.queues[name]
+        return row["visible"] + row["in_flight"] + row["delayed"]
+
+    def bodies(self, name):
+        """The bodies of all messages that can be received."""
+        found = []
+        while messages := self.client.receive_message(
+            QueueUrl=self.url(name), MaxNumberOfMessages=10, VisibilityTimeout=600
+        ).get("Messages"):
+            found += [message["Body"] for message in messages]
+        return found
+
+    def wait_until_empty(self, name="sluice", within=WITHIN):
+        until(lambda: self.left(name) == 0, lambda: f"empty queue: {self.server.queues}", within)
+
+
+class Valkey:
+    """The embedded Valkey server as a process of its own."""
+
+    def __init__(self, folder):
+        address = folder / "valkey-address"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", VALKEY, "--exit-with-parent", "--address-file", str(address)],
+            cwd=ROOT,
+            env=environment_for_children(plain_environment()),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.url = until(lambda: address.exists() and address.read_text(), "Valkey's address").strip()
+        self.port = int(re.search(r":(\d+)/", self.url)[1])
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)

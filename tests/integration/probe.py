@@ -1,0 +1,88 @@
+"""Tasks for the integration tests' workers: each says in the file PROBE_FILE when it starts and when it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from celery.exceptions import Ignore, Reject
+
+from app import task
+
+
+def note(*words: Any) -> None:
+    """One line, written in one go: processes share the file."""
+    with open(os.environ["PROBE_FILE"], "ab", buffering=0) as file:  # noqa: PTH123 - unbuffered
+        file.write((" ".join(map(str, words)) + "\n").encode())
+
+
+@task
+def work(name: str, seconds: float = 0.0) -> str:
+    note("start", name, time.time())
+    if seconds:
+        time.sleep(seconds)
+    note("end", name)
+    return f"result-of-{name}"
+
+
+@task(show_arguments=True)
+def open_work(name: str, seconds: float = 0.0) -> str:
+    return work(name, seconds)
+
+
+@task(time_limit=1.0)
+def hang(name: str) -> None:
+    note("start", name, time.time())
+    time.sleep(60)
+    note("end", name)
+
+
+@task(soft_time_limit=0.5, time_limit=20.0)
+def hang_softly(name: str) -> None:
+    note("start", name, time.time())
+    time.sleep(60)
+    note("end", name)
+
+
+@task(bind=True)
+def end(self: Any, name: str, how: str) -> None:
+    """End in the way that is asked for, the first time that the message is received; after that, well."""
+    is_first = not self.request.delivery_info["redelivered"]
+    note("start", name, time.time())
+    if how == "retry" and self.request.retries == 0:
+        raise self.retry(countdown=1)
+    if how == "ignore":
+        raise Ignore
+    if is_first:
+        if how == "raise":
+            raise ValueError("as asked")
+        if how == "requeue":
+            raise Reject("as asked", requeue=True)
+        if how == "reject":
+            raise Reject("as asked", requeue=False)
+        if how == "exit":
+            raise SystemExit(3)
+        if how == "memory":
+            raise MemoryError
+        if how == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+    note("end", name)
+
+
+@task
+def send_another(name: str) -> None:
+    work.delay(name)
+    note("end", f"sender-of-{name}")
+
+
+@task(bind=True)
+def revoke(self: Any, task_id: str) -> None:
+    self.app.control.revoke(task_id)
+    note("end", "revoke")
+
+
+@task(bind=True)
+def inspect(self: Any) -> None:
+    note("end", "inspect", sorted(self.app.control.inspect(timeout=2).ping() or {}))

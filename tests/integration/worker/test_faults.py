@@ -1,0 +1,94 @@
+"""SQS in trouble: the worker stays, keeps asking without haste, says so once, and loses nothing."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from harness import body, until
+
+RECEIVE = [
+    "error:status=500",
+    "error:status=503",
+    "error:status=403:code=ExpiredTokenException",
+    "throttle",
+    "drop",
+    "garbage",
+    "answer-lost",
+    "black-hole",
+    "error:status=400:code=AWS.SimpleQueueService.NonExistentQueue",
+]
+LEASE = 30
+LEASES = {"SLUICE_VISIBILITY_TIMEOUT": str(LEASE)}
+
+
+@pytest.mark.parametrize(("pool", "faults"), [("prefork", RECEIVE), ("gevent", ["drop", "garbage", "black-hole"])])
+def test_receiving_goes_on_after_whatever_was_answered(pool, faults, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", pool, "-c", 2, environment=LEASES)
+
+    for n, fault in enumerate(faults, 1):
+        queues.server.faults.add(f"ReceiveMessage:{fault}:count=1")
+        until(lambda: not queues.server.faults.active(), f"receive that meets {fault}")
+        queues.send(body("probe.work", [fault]))
+        until(lambda n=n: worker.log.count("receiving fails") == n, f"word of {fault}")
+        queues.server.clock.advance(LEASE + 1)  # what went with a lost answer is visible again
+        worker.wait_for_notes("end", [fault])
+        until(lambda n=n: worker.log.count("receiving works again") == n, f"recovery from {fault}")
+
+    queues.wait_until_empty()
+    assert sorted(worker.notes("end")) == sorted(faults)
+    assert "Traceback" not in worker.log
+
+
+def test_a_fault_that_lasts_is_told_once_and_asked_about_without_haste(start_worker, queues):
+    queues.server.create_queue("sluice")
+    worker = start_worker("-P", "solo")
+    for fault in ("error", "garbage"):
+        queues.server.clear_counts()
+        number = queues.server.faults.add(f"ReceiveMessage:{fault}")
+        time.sleep(2)
+        queues.server.faults.remove(number)
+        assert queues.server.counts.of("ReceiveMessage").calls < 14
+        until(lambda: worker.log.count("receiving fails") == worker.log.count("receiving works again"), "recovery")
+        queues.send(body("probe.work", [fault]))
+        worker.wait_for_notes("end", [fault])
+    assert worker.log.count("receiving fails") == 2
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_message_that_could_not_be_deleted_or_delayed_comes_back(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", pool, "-c", 2, environment=LEASES)
+
+    # Each as often as the client tries.
+    for fault in ("error:status=403:code=AccessDeniedException:count=1", "error:status=500:count=3", "garbage:count=1"):
+        queues.server.faults.add(f"DeleteMessage:{fault}")
+        queues.send(body("probe.work", [fault]))
+        until(lambda: not queues.server.faults.active(), f"delete that meets {fault}")
+    until(lambda: worker.log.count("could not be deleted") == 3, "word of it")
+    queues.server.clock.advance(LEASE + 1)
+    until(lambda: len(worker.notes("end")) == 5, lambda: f"second runs: {worker.notes('end')}")  # the third was deleted
+    queues.wait_until_empty()
+
+    for fault in ("error:status=403:code=AccessDeniedException:count=1", "garbage:count=1"):
+        queues.server.faults.add(f"ChangeMessageVisibility:{fault}")
+        queues.send(body("probe.end", [f"raise-{fault}", "raise"]))
+        until(lambda: not queues.server.faults.active(), f"change of visibility that meets {fault}")
+        queues.server.clock.advance(LEASE + 1)
+        worker.wait_for_notes("end", [f"raise-{fault}"])
+    queues.wait_until_empty()
+    assert worker.is_alive
+
+
+def test_a_lost_answer_to_a_delete_is_no_reason_to_run_again(start_worker, queues):
+    queues.server.create_queue("sluice")
+    worker = start_worker("-P", "solo")
+    queues.server.faults.add("DeleteMessage:answer-lost:count=2")
+    queues.send(body("probe.work", ["once"]))
+    queues.wait_until_empty()
+    queues.server.clock.advance(LEASE * 10)
+    queues.send(body("probe.work", ["after"]))
+    worker.wait_for_notes("end", ["after"])
+    assert worker.notes("end") == ["once", "after"]
+    assert "could not be deleted" not in worker.log

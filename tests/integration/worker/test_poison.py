@@ -1,0 +1,89 @@
+"""Bodies that nobody should send: none ends a worker, takes a slot for good, is deleted, or is shown in the log."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from harness import body
+
+SECRET = "what-nobody-may-read"
+
+
+def with_headers(**headers):
+    return body("probe.work", [SECRET], headers=headers)
+
+
+def with_inner(inner, **outer):
+    envelope = json.loads(body("probe.work"))
+    return json.dumps({**envelope, "body": inner, **outer})
+
+
+def without(path):
+    envelope = json.loads(body("probe.work", [SECRET]))
+    *to, last = path.split(".")
+    part = envelope
+    for name in to:
+        part = part[name]
+    del part[last]
+    return json.dumps(envelope)
+
+
+POISON = {
+    "properties are a number": '{"properties": 5}',
+    "plain JSON": json.dumps({"event": SECRET}),
+    "a JSON list": json.dumps([SECRET]),
+    "a JSON string": json.dumps(SECRET),
+    "nearly nothing": "{}",
+    "a blank": " ",
+    "text": f"hello {SECRET}",
+    "deep nesting": "[" * 200_000,
+    "deep nesting of objects": '{"properties":' * 50_000,
+    "base64 of no JSON": base64.b64encode(SECRET.encode()).decode(),
+    "base64 of deep nesting": base64.b64encode(b"[" * 200_000).decode(),
+    "inner body is deep nesting": with_inner("[" * 200_000),
+    "inner body is no JSON": with_inner(SECRET),
+    "inner body is an object": with_inner(json.dumps({"no": SECRET})),
+    "inner body is not base64": with_inner(f"!{SECRET}", properties={"body_encoding": "base64"}),
+    "args are an object": with_inner(json.dumps([{"name": SECRET}, {}, {}])),
+    "kwargs are a list": with_inner(json.dumps([[], [SECRET], {}])),
+    "embed is a number": with_inner(json.dumps([[SECRET], {}, 5])),
+    "args by name are an object": with_inner(json.dumps({"task": "probe.work", "id": "1", "args": {"name": SECRET}})),
+    "pickle": with_inner("gAR9lC4=", **{"content-type": "application/x-python-serialize"}),
+    "unknown content type": with_inner(SECRET, **{"content-type": "application/x-unknown"}),
+    "unknown compression": with_headers(compression="zip-me"),
+    "unknown task": body("probe.nobody_knows_this", [SECRET], {"password": SECRET}, headers={"argsrepr": SECRET}),
+    "task is a list": with_headers(task=["probe.work"]),
+    "no id": without("headers.id"),
+    "no headers": without("headers"),
+    "time limit is a number": with_headers(timelimit=5),
+    "time limits are words": with_headers(timelimit=["soon", "later"]),
+    "retries are words": with_headers(retries="many"),
+    "eta is no time": with_headers(eta="tomorrow"),
+    "eta is before all times": with_headers(eta="0001-01-01T00:00:00+14:00"),
+    "expires is no time": with_headers(expires={"in": 5}),
+    "wrong number of arguments": body("probe.work", [SECRET, 0, 0, 0, 0]),
+    "huge headers": body("probe.nobody_knows_this", headers={"x": SECRET * 20_000}),
+}
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_poison_goes_to_the_dead_letter_queue_and_the_worker_works_on(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=2)
+    worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_RETRY_BACKOFF": "0.1"})
+
+    queues.send(*POISON.values())
+    queues.wait_until_empty()
+    fine = [f"fine-{n}" for n in range(30)]
+    queues.send(*(body("probe.work", [name]) for name in fine))
+
+    worker.wait_for_notes("end", fine)
+    queues.wait_until_empty()
+    assert worker.is_alive
+    assert sorted(queues.bodies("sluice-dead")) == sorted(POISON.values())
+    assert SECRET not in worker.log
+    # But for the call with too many arguments, which is a failure like others, each has one line.
+    assert worker.log.count("left to its redrive policy") == 2 * (len(POISON) - 1)
+    assert worker.log.count("Traceback") == 2
+    assert SECRET not in worker.notes("start")
