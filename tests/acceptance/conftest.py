@@ -85,7 +85,7 @@ class System:
         children = psutil.Process(self.process.pid).children()
         return [process for process in children if words in " ".join(process.cmdline())]
 
-    def end(self, number: int | None = None, within: float = 60.0) -> int:
+    def end(self, number: int | None = None, within: float = 120.0) -> int:
         """Wait for its end, after a signal if one is given: its exit status."""
         self.look()
         if number is not None:

@@ -81,7 +81,7 @@ def test_each_line_of_procfile_dev_works_on_its_own(on_path, on_free_ports, star
     procfile, ports = on_free_ports()
     one = start("/bin/sh", "-c", lines(procfile)[name], FLOWER_PORT=str(ports["flower"]))
     one.says({"worker": r"receiving fails|Cannot connect|ready\."}.get(name, rf":{ports.get(name)}"))
-    one.end(signal.SIGTERM, within=60)
+    one.end(signal.SIGTERM)
     assert not one.left()
 
 
