@@ -16,8 +16,25 @@ if TYPE_CHECKING:
 HIDDEN = "hidden"
 
 
+def _soft_limit(hard: float) -> float:
+    """As the default of SLUICE_TASK_SOFT_TIME_LIMIT: thirty seconds to put things in order, less of a short limit."""
+    return max(hard - 30, hard * 0.9)
+
+
 class Request(CeleryRequest):
     """A delivery on its way through the worker: Celery's own, private by default and always settled."""
+
+    #: In force for this delivery, in seconds: hard and soft; None is the worker's default.
+    time_limits: tuple[float | None, float | None]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        hard, soft = self.time_limits
+        hard, soft = hard or self.task.time_limit, soft or self.task.soft_time_limit
+        if hard and (not soft or soft >= hard):
+            # Under prefork the hard limit's time only begins to run when the soft one's is over, and that would be
+            # the default of minutes: a task with nothing but `time_limit=5` would have no limit of 5 s.
+            self.time_limits = (hard, _soft_limit(hard))
 
     @property
     def argsrepr(self) -> str:

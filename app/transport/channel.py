@@ -109,7 +109,7 @@ class Channel(SQS.Channel):
     def _new_pollers(self, queue: str) -> list[Poller]:
         options = self.options.of(queue)
         lateness = None if options.max_age is None else Lateness(queue, max_age=options.max_age)
-        slots = Slots(partial(self._free_slots, queue))
+        slots = Slots(partial(self._free_slots, queue), polls=options.polls)
         return [
             Poller(
                 queue=queue,
@@ -174,8 +174,8 @@ class Channel(SQS.Channel):
                 logger.exception("Queue %s: message %s could not be taken", queue, message["MessageId"])
             else:
                 logger.error("Queue %s: message %s left to its redrive policy: %s", queue, message["MessageId"], error)  # noqa: TRY400 - the reason says it all
-            self.qos.settle(receipt)
             self._come_back(message[_URL], receipt, _receive_count(message), message["MessageId"])
+            self._free_slot(receipt)
 
     def _payload(self, queue: str, message: dict[str, Any]) -> dict[str, Any]:
         payload = envelope.decode(message["Body"])
@@ -215,7 +215,7 @@ class Channel(SQS.Channel):
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:  # noqa: ARG002 - kombu's signature
         """Delete the message. If SQS does not let us, it comes back after its visibility timeout and runs again."""
-        message = self._settled(delivery_tag)
+        message = self.qos.unsettled(delivery_tag)
         if message is None:
             return
         info = message.delivery_info
@@ -228,6 +228,7 @@ class Channel(SQS.Channel):
                 aws.error_code(error),
                 error,
             )
+        self._free_slot(delivery_tag)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: ARG002 - kombu's signature
         """Have the message come back after a growing delay, until the queue's redrive policy takes it.
@@ -235,18 +236,18 @@ class Channel(SQS.Channel):
         Celery maps a failed task, a lost worker and a rejected message alike to this one call, so all of them are
         tried again; nothing is deleted that did not succeed.
         """
-        message = self._settled(delivery_tag)
+        message = self.qos.unsettled(delivery_tag)
         if message is not None:
             info = message.delivery_info
             self._come_back(info["sqs_queue"], delivery_tag, info["sqs_receive_count"], info["sqs_message_id"])
+            self._free_slot(delivery_tag)
 
-    def _settled(self, delivery_tag: str) -> Any:
-        """The delivery's message, its slot now free; None if it was settled before."""
-        message = self.qos.settle(delivery_tag)
+    def _free_slot(self, delivery_tag: str) -> None:
+        """The delivery is settled; not before SQS knows, or there would be more in flight than slots."""
+        self.qos.settle(delivery_tag)
         for pollers in self._pollers.values():
             for poller in pollers:
                 poller.slot_freed()
-        return message
 
     def _come_back(self, queue_url: str, receipt: str, receive_count: int, message_id: str) -> None:
         wait = backoff.delay(receive_count, first=self.options.retry_first, most=self.options.retry_most)

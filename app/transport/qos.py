@@ -21,13 +21,16 @@ class QoS(virtual.QoS):
         super().append(message, delivery_tag)
         self.held[message.delivery_info["routing_key"]] += 1
 
-    def settle(self, delivery_tag: str) -> Any:
-        """The message gives its slot back; None if it had none any more."""
-        message = None if delivery_tag in self._dirty else self._delivered.get(delivery_tag)
+    def unsettled(self, delivery_tag: str) -> Any:
+        """The message, as long as it has a slot; else None."""
+        return None if delivery_tag in self._dirty else self._delivered.get(delivery_tag)
+
+    def settle(self, delivery_tag: str) -> None:
+        """The message gives its slot back, if it has one."""
+        message = self.unsettled(delivery_tag)
         if message is not None:
             self.held[message.delivery_info["routing_key"]] -= 1
             self.ack(delivery_tag)
-        return message
 
     def restore_unacked(self) -> list[tuple[BaseException, Any]]:
         """Hand everything unsettled back to SQS at once (visibility 0), ten a call."""

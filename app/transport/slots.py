@@ -18,10 +18,12 @@ class Slots:
 
     Args:
         free: how many slots there are now, those included that an open poll may still fill.
+        polls: how many polls share them; each gets its part, so that all of them can be open.
     """
 
-    def __init__(self, free: Callable[[], int]) -> None:
+    def __init__(self, free: Callable[[], int], *, polls: int = 1) -> None:
         self._free = free
+        self._polls = polls
         self._lock = Lock()
         self._promised = 0
 
@@ -31,7 +33,9 @@ class Slots:
     def take(self, most: int) -> int:
         """Promise up to `most` slots to a poll; how many there are for it, maybe none."""
         with self._lock:
-            count = max(0, min(most, self._free() - self._promised))
+            free = self._free()
+            part = max(1, free // self._polls)
+            count = max(0, min(most, part, free - self._promised))
             self._promised += count
             return count
 
