@@ -1,0 +1,86 @@
+"""SIGTERM: running tasks finish and are deleted, what had not started goes back, and there is an end to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+from harness import POOLS, body, until
+
+WAITING = [f"waiting-{n}" for n in range(6)]
+#: How many of the seven run to their end at most. Celery's threads pool has all that was received in a queue of its own
+#: and runs it; the gevent pool has one that stands at its door.
+MOST = {"prefork": 1, "gevent": 2, "threads": 7, "solo": 1}
+
+
+def members(group):
+    """The processes of a process group, but for those that only wait to be reaped."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_what_runs_finishes_and_what_waits_goes_back_at_once(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", pool, "-c", 1)
+    queues.send(body("probe.work", ["running", 1.5]))
+    worker.wait_for_notes("start", ["running"])
+    queues.send(*(body("probe.work", [name, 0.2]) for name in WAITING))
+    expected = {"gevent": 2, "solo": 1}.get(pool, 7)  # these two stand before the full pool, and take nothing more
+    until(lambda: queues.server.queues["sluice"]["in_flight"] >= expected, "prefetch")
+
+    worker.signal()
+    worker.signal()
+    assert worker.ended() == 0
+
+    row = queues.server.queues["sluice"]
+    assert worker.notes("start") == worker.notes("end")
+    assert "running" in worker.notes("end")
+    assert row["in_flight"] == 0
+    assert row["visible"] == 7 - len(worker.notes("end"))
+    assert len(worker.notes("end")) <= MOST[pool]
+    assert members(worker.process.pid) == []
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_at_the_deadline_what_still_runs_is_killed(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", pool, "-c", 1, environment={"SLUICE_DRAIN_TIMEOUT": "1"})
+    queues.send(body("probe.work", ["endless", 300.0]))
+    worker.wait_for_notes("start", ["endless"])
+
+    worker.signal()
+    worker.ended(within=15)
+
+    assert queues.left() == 1
+    assert "Not drained after 1 s" in worker.log
+    until(lambda: members(worker.process.pid) == [], "end of all processes", within=5)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_an_idle_worker_does_not_wait_for_its_long_poll(pool, start_worker, queues):
+    queues.server.create_queue("sluice")
+    worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_POLL_WAIT": "20"})
+    until(lambda: queues.server.queues["sluice"]["waiting_polls"], "poll")
+    began = time.monotonic()
+    assert worker.stop() == 0
+    assert time.monotonic() - began < 15
+
+
+def test_a_killed_worker_leaves_the_messages_and_no_process(start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", "prefork", "-c", 2)
+    queues.send(body("probe.work", ["running", 300.0]))
+    worker.wait_for_notes("start", ["running"])
+    worker.signal(signal.SIGKILL)
+    worker.ended()
+    assert queues.left() == 1

@@ -1,0 +1,105 @@
+"""Starting where not all is well: what cannot work is refused in one line, what may pass is waited for."""
+
+from __future__ import annotations
+
+import pytest
+from harness import Queues, body, until
+
+from app.testing.sqs.process import LocalSQS
+
+
+def last_line(worker):
+    return worker.log.strip().splitlines()[-1]
+
+
+@pytest.fixture
+def elsewhere(sqs_server):
+    """The local server under an address that is not this machine's, as AWS is: behind a proxy, which it is itself."""
+    return {
+        "AWS_ENDPOINT_URL_SQS": "http://sqs.elsewhere.example",
+        "HTTP_PROXY": sqs_server.endpoint_url,
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "secret-key",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["-P", "eventlet"], "Sluice does not run on eventlet"),
+        (["-P", "processes"], "this pool is not supported"),
+        (["-P", "threads", "--autoscale", "4,1"], "The threads pool cannot grow"),
+        (["-P", "solo", "--autoscale", "4,1"], "The solo pool cannot grow"),
+        (["-Q", "sluice,slice"], "There is no queue slice to consume from: the settings describe sluice."),
+        (["-X", "slice"], "There is no queue slice to consume from"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_with_a_sentence(options, sentence, start_worker):
+    worker = start_worker(*options, wait=False)
+    assert worker.ended() == 1
+    assert sentence in last_line(worker)
+    assert "Traceback" not in worker.log
+
+
+def test_a_missing_queue_is_made_here_with_its_dead_letter_queue(start_worker, queues):
+    worker = start_worker("-P", "solo")
+    assert sorted(queues.server.queues) == ["sluice", "sluice-dead"]
+    queues.send(body("probe.work", ["one"]))
+    worker.wait_for_notes("end", ["one"])
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_missing_queue_elsewhere_ends_the_worker_with_one_line(pool, start_worker, queues, elsewhere):
+    worker = start_worker("-P", pool, wait=False, environment=elsewhere)
+    assert worker.ended() == 1
+    assert "The queue 'sluice' does not exist here. Make it with `celery -A app queues ensure`" in worker.log
+    assert "Traceback" not in worker.log
+    assert queues.server.queues == {}
+
+
+def test_bad_credentials_are_told_once_and_tried_until_they_are_good(start_worker, queues, elsewhere):
+    queues.server.create_queue("sluice")
+    queues.server.faults.add("*:error:status=403:code=ExpiredTokenException")
+    worker = start_worker("-P", "solo", environment=elsewhere)
+    worker.wait_for("receiving fails (ExpiredTokenException")
+    queues.server.faults.clear()
+    queues.send(body("probe.work", ["one"]))
+    worker.wait_for_notes("end", ["one"])
+    assert worker.log.count("ExpiredToken") == 2  # code and message, in one line
+    assert "secret-key" not in worker.log
+    assert "Traceback" not in worker.log
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_server_that_is_away_at_start_and_goes_away_later_is_waited_for(pool, start_worker, tmp_path):
+    with LocalSQS() as first:
+        address = first.endpoint_url
+    worker = start_worker("-P", pool, server=first)
+    worker.wait_for("receiving fails (EndpointConnectionError")
+    for n in range(2):
+        with LocalSQS(port=int(address.rpartition(":")[2]), options=("--queue", "sluice")) as server:
+            Queues(server).send(body("probe.work", [n]))
+            worker.wait_for_notes("end", [str(n)])
+            until(lambda server=server: server.queues["sluice"]["in_flight"] == 0, "delete")
+        until(lambda n=n: worker.log.count("receiving fails") == n + 2, "word of the server's end")
+    assert worker.log.count("receiving works again") == 2
+    assert "Traceback" not in worker.log
+
+
+def test_a_queue_that_is_deleted_and_made_again_is_drained_again(start_worker, queues, elsewhere):
+    queues.server.create_queue("sluice")
+    worker = start_worker("-P", "solo", environment=elsewhere)
+    until(lambda: queues.server.queues["sluice"]["waiting_polls"], "poll")
+    queues.client.delete_queue(QueueUrl=queues.url())
+    worker.wait_for("receiving fails")
+    queues.server.clock.advance(61)  # for so long the name may not be used again
+    queues.server.create_queue("sluice")
+    queues.send(body("probe.work", ["one"]))
+    worker.wait_for_notes("end", ["one"])
+    assert worker.log.count("receiving fails") == 1
+
+
+def test_the_banner_says_where_sqs_is(start_worker, queues):
+    worker = start_worker("-P", "solo", environment={"SLUICE_CONTROL_URL": None})
+    assert f"transport:   sqs://{queues.server.endpoint_url.removeprefix('http://')}\n" in worker.log
+    assert worker.log.count("No control link") == 1
