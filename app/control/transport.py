@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from app.transport.channel import Channel as TaskChannel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 #: Messages waiting in a process that does not read them (a Flower that is busy); beyond that they are dropped.
 _UNREAD = 50_000
@@ -34,13 +37,14 @@ class Channel(TaskChannel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._transport = self.connection  # kept, as in TaskChannel
         #: What the link calls, by queue and topic.
         self._subscriptions: dict[str, dict[str, Callable[[str], None]]] = {}
 
     @property
     def link(self) -> ControlLink | None:
         """The control link, if there is one."""
-        link: ControlLink | None = self.connection.link
+        link: ControlLink | None = self._transport.link
         return link
 
     # -- publish ------------------------------------------------------------------------------------------------
@@ -119,14 +123,18 @@ class Channel(TaskChannel):
 
     def _on_payload(self, queue: str, payload: str) -> None:
         """From the link's thread: over to the consumer's."""
-        inbox = self.connection.inbox if self.connection is not None else None
-        if inbox is not None and len(inbox) < _UNREAD:
-            inbox.put(self._on_control_message, queue, payload)
+        if len(self._inbox) < _UNREAD:
+            self._inbox.put(self._on_control_message, queue, payload)
 
     def _on_control_message(self, queue: str, payload: str) -> None:
+        """Give it to whoever consumes; anybody who reaches the link may have sent it, so it may be anything."""
         callback = self.connection._callbacks.get(queue) if self.connection is not None else None  # noqa: SLF001 - see TaskChannel
-        if callback is not None:
+        if callback is None:
+            return
+        try:
             callback(json.loads(payload))
+        except Exception as error:  # noqa: BLE001 - nothing that comes this way may end the worker
+            logger.warning("A message of the control link could not be used (%s: %s)", type(error).__name__, error)
 
 
 class Transport(transport.Transport):
@@ -136,13 +144,17 @@ class Transport(transport.Transport):
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        options: LinkOptions | None = client.transport_options.get("control")
-        self.link: ControlLink | None = control_link(options.url) if options else None
         if self.link is not None:
             # Celery starts its remote control only where it sees a broadcast exchange.
             self.implements: Any = transport.Transport.implements.extend(
                 exchange_type=frozenset(["direct", "topic", "fanout"])
             )
+
+    @property
+    def link(self) -> ControlLink | None:
+        """The control link of this process (it may be a fork of the one that made this transport), if there is one."""
+        options: LinkOptions | None = self.client.transport_options.get("control")
+        return control_link(options.url) if options else None
 
 
 def _topic(exchange: str, routing_key: str) -> str:
