@@ -13,6 +13,7 @@ import time
 import uuid
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.parent import environment_for_children
@@ -189,18 +190,25 @@ class Queues:
 class Valkey:
     """The embedded Valkey server as a process of its own."""
 
-    def __init__(self, folder):
-        address = folder / "valkey-address"
+    def __init__(self, folder, *options):
+        address = folder / f"valkey-{uuid.uuid4()}"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", VALKEY, "--exit-with-parent", "--address-file", str(address)],
+            [sys.executable, "-c", VALKEY, "--exit-with-parent", "--address-file", str(address), *options],
             cwd=ROOT,
             env=environment_for_children(plain_environment()),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         self.url = until(lambda: address.exists() and address.read_text(), "Valkey's address").strip()
-        self.port = int(re.search(r":(\d+)/", self.url)[1])
+        _, self.password, self.port = re.fullmatch(r"redis://(.*):(.*)@.*:(\d+)/0", self.url).groups()
+        [self.server] = (
+            child
+            for child in psutil.Process(self.process.pid).children(recursive=True)
+            if child.name() == "valkey-server"
+        )
 
     def stop(self):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.server.resume()
         self.process.terminate()
         self.process.wait(20)

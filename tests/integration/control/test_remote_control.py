@@ -1,0 +1,131 @@
+"""Remote control and events over the link: real workers of two pools, Celery's own client."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import redis
+from harness import ROOT, body, plain_environment, until
+
+
+@pytest.fixture
+def workers(start_worker, queues, valkey):
+    """A prefork and a gevent worker on one queue, and where each is."""
+    queues.server.create_queue("sluice")
+    environment = {"SLUICE_CONTROL_URL": valkey.url}
+    return {
+        f"{pool}@here": start_worker("-P", pool, "-c", 2, "-E", "-n", f"{pool}@here", environment=environment)
+        for pool in ("prefork", "gevent")
+    }
+
+
+def test_two_workers_are_seen_steered_and_stopped_and_nothing_is_left_behind(workers, queues, valkey, controller):
+    app = controller(valkey)
+    inspect = app.control.inspect(timeout=5, limit=2)
+    names = set(workers)
+
+    assert set(inspect.ping()) == names
+
+    # revoke: the message is taken and deleted, its task is not run
+    app.control.revoke("never", reply=True, limit=2, timeout=5)
+    queues.send(body("probe.work", ["never"], id="never"), body("probe.work", ["fine"]))
+    queues.wait_until_empty()
+    assert [note for worker in workers.values() for note in worker.notes("end")] == ["fine"]
+
+    # grow
+    assert len(inspect.stats()["prefork@here"]["pool"]["processes"]) == 2
+    assert app.control.pool_grow(1, reply=True, limit=2, timeout=5)
+    until(lambda: len(inspect.stats()["prefork@here"]["pool"]["processes"]) == 3, "third process")
+
+    # rate limit
+    answers = app.control.rate_limit("probe.work", "100/s", reply=True, limit=2, timeout=5)
+    assert [answer for by_name in answers for answer in by_name.values()] == [
+        {"ok": "new rate limit set successfully"}
+    ] * 2
+
+    # what is running, private unless allowed
+    queues.send(*(body(f"probe.{task}", ["secret-name", 3.0]) for task in ("work", "open_work")))
+    until(lambda: sum("secret-name" in worker.notes("start") for worker in workers.values()) or None, "start")
+    until(lambda: sum(len(tasks) for tasks in inspect.active().values()) == 2, "two active tasks")
+    shown = {task["name"]: (task["args"], task["kwargs"]) for tasks in inspect.active().values() for task in tasks}
+    assert shown["probe.work"] == ("hidden", "hidden")
+    assert shown["probe.open_work"] == (["secret-name", 3.0], {})
+
+    app.control.shutdown()
+    assert [worker.ended() for worker in workers.values()] == [0, 0]
+    assert all("mingle" not in worker.log and "Traceback" not in worker.log for worker in workers.values())
+    with redis.Redis.from_url(valkey.url) as client:
+        assert client.dbsize() == 0
+        assert client.pubsub_numpat() == 0
+    assert set(queues.server.queues) == {"sluice"}
+
+
+def test_no_reply_is_lost_in_two_hundred_pings(workers, valkey, controller):
+    app = controller(valkey)
+    for n in range(200):
+        assert len(app.control.ping(timeout=10, limit=2)) == 2, f"at the {n}-th ping"
+
+
+def test_events_tell_what_happens_and_hide_what_it_is_about(workers, queues, valkey, controller, listener):
+    app = controller(valkey)
+    with listener(app) as heard:
+        until(lambda: len({event["hostname"] for event in heard.of("worker-heartbeat")}) == 2, "heartbeats")
+        # A stock producer writes the arguments into the headers as well.
+        told = {"argsrepr": "('secret-name',)", "kwargsrepr": "{'secret': 1}"}
+        queues.send(*(body("probe.work", ["secret-name"], headers=told) for _ in range(20)))
+        queues.send(body("probe.open_work", ["open-name"], headers={"argsrepr": "('open-name',)", "kwargsrepr": "{}"}))
+        queues.send(body("probe.end", ["secret-name", "raise"], headers=told))
+        until(lambda: len(heard.of("task-succeeded")) == 22, lambda: heard.events)
+        hidden = [event for event in heard.events if event.get("name") == "probe.work"]
+        assert {(event["args"], event["kwargs"]) for event in hidden} == {("hidden", "hidden")}
+        assert "secret-name" not in str(heard.events)
+        assert "open-name" in str(heard.events)
+        assert "result-of-open-name" in str(heard.events)
+        for worker in workers.values():
+            worker.signal()
+        until(lambda: len(heard.of("worker-offline")) == 2, "last words")
+    assert all("secret-name" not in worker.log for worker in workers.values())
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_task_may_send_revoke_and_inspect(pool, start_worker, queues, valkey):
+    queues.server.create_queue("sluice")
+    environment = {"SLUICE_CONTROL_URL": valkey.url}
+    worker = start_worker("-P", pool, "-c", 2, "-n", f"{pool}@here", environment=environment)
+    queues.send(
+        body("probe.send_another", ["sent-by-a-task"]),
+        body("probe.revoke", ["revoked-by-a-task"]),
+        body("probe.inspect"),
+    )
+    worker.wait_for_notes("end", ["sent-by-a-task", "revoke", "inspect"])
+    assert f"end inspect ['{pool}@here']" in worker.notes_file.read_text()
+    queues.send(body("probe.work", ["revoked"], id="revoked-by-a-task"), body("probe.work", ["after"]))
+    worker.wait_for_notes("end", ["after"])
+    queues.wait_until_empty()
+    assert "revoked" not in worker.notes("end")
+
+
+def test_whatever_is_published_there_does_not_end_a_worker(workers, valkey, controller):
+    with redis.Redis.from_url(valkey.url) as client:
+        for topic in ("/0.celery.pidbox", "/0.celeryev/worker.heartbeat"):
+            for text in ("", "garbage", "5", "{}", "[]", '{"properties": 5}', '{"body": 5, "properties": {}}', b"\xff"):
+                client.publish(topic, text)
+    assert len(controller(valkey).control.ping(timeout=10, limit=2)) == 2
+    assert all(worker.is_alive for worker in workers.values())
+
+
+def test_without_a_link_inspect_says_what_is_missing(sqs_server):
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "app", "inspect", "ping"],
+        cwd=ROOT,
+        env={**plain_environment(), **sqs_server.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "set SLUICE_CONTROL_URL to a Valkey or Redis" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
