@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -198,8 +199,10 @@ def test_another_terminal_can_talk_to_it(up, tmp_path):
 
 def test_make_up_runs_this_command_in_the_environment_that_it_has_set_up():
     done = subprocess.run(
-        ["make", "--dry-run", "up", "ARGS=--events 5 --until-drained"],
+        ["make", "--dry-run", "--no-print-directory", "up", "ARGS=--events 5 --until-drained"],
         cwd=ROOT,
+        # Not as part of the make that may have started the tests.
+        env={name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))},
         capture_output=True,
         text=True,
         timeout=60,
