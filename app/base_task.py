@@ -34,7 +34,8 @@ class Request(CeleryRequest):
         if hard and (not soft or soft >= hard):
             # Under prefork the hard limit's time only begins to run when the soft one's is over, and that would be
             # the default of minutes: a task with nothing but `time_limit=5` would have no limit of 5 s.
-            self.time_limits = (hard, _soft_limit(hard))
+            soft = _soft_limit(hard)
+        self.time_limits = (hard, soft)
 
     @property
     def argsrepr(self) -> str:

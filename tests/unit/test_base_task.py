@@ -1,0 +1,148 @@
+"""The base task: what it hides, which limits hold."""
+
+from __future__ import annotations
+
+import pytest
+from billiard.einfo import ExceptionInfo
+from celery import Celery
+from celery.worker.request import create_request_cls
+
+from app.base_task import HIDDEN, Request, Task
+
+
+class Message:
+    """As much of a kombu message as a request needs."""
+
+    content_type, content_encoding, properties, delivery_info = "application/json", "utf-8", {}, {}
+
+    def __init__(self, **headers):
+        self.payload = [["secret"], {"also": "secret"}, {}]
+        self.body = "body"
+        self.headers = {
+            "id": "1",
+            "task": "t",
+            "argsrepr": "('secret',)",
+            "kwargsrepr": "{'also': 'secret'}",
+            **headers,
+        }
+
+
+class Pool:
+    def apply_async(self, *_, **options):
+        self.options = options
+
+
+class Eventer:
+    enabled = True
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, kind, **fields):
+        self.sent.append((kind, fields))
+
+
+@pytest.fixture
+def app():
+    return Celery("test", task_cls=Task, set_as_current=False, broker="memory://")
+
+
+def nothing(*_):
+    """What the tasks of these tests do."""
+
+
+class Delivery:
+    """A request on its way, with what it did to its message."""
+
+    def __init__(self, app, headers=(), **options):
+        options = {"acks_late": True, "acks_on_failure_or_timeout": False, "reject_on_worker_lost": True, **options}
+        task = app.task(name="t", **options)(nothing)
+        self.settled, self.eventer, self.pool = [], Eventer(), Pool()
+        self.request = create_request_cls(Request, task, self.pool, "host", self.eventer, app=app)(
+            Message(**dict(headers)),
+            on_ack=lambda *_: self.settled.append("ack"),
+            on_reject=lambda *_: self.settled.append("reject"),
+            app=app,
+            task=task,
+            hostname="host",
+            eventer=self.eventer,
+        )
+
+
+def test_arguments_and_results_are_hidden_whatever_the_producer_wrote(app):
+    delivery = Delivery(app)
+    told = delivery.request.info(safe=True)
+    delivery.request.on_success((0, "the secret result", 0.1))
+    assert (delivery.request.argsrepr, delivery.request.kwargsrepr) == (HIDDEN, HIDDEN)
+    assert "secret" not in f"{told} {delivery.eventer.sent}"
+    assert delivery.eventer.sent[-1][1]["result"] == HIDDEN
+
+
+def test_a_task_may_allow_them(app):
+    delivery = Delivery(app, show_arguments=True)
+    delivery.request.on_success((0, "the result", 0.1))
+    assert delivery.request.argsrepr == "('secret',)"
+    assert delivery.request.info()["args"] == ["secret"]
+    assert delivery.eventer.sent[-1][1]["result"] == "the result"
+
+
+@pytest.mark.parametrize(
+    ("options", "headers", "limits"),
+    [
+        ({}, {}, (None, None)),
+        ({}, {"timelimit": [None, None]}, (None, None)),
+        ({"time_limit": 5}, {}, (5, 4.5)),
+        ({"time_limit": 600}, {}, (600, 570)),
+        ({"time_limit": 5, "soft_time_limit": 3}, {}, (5, 3)),
+        ({"time_limit": 5, "soft_time_limit": 8}, {}, (5, 4.5)),
+        ({"soft_time_limit": 3}, {}, (None, 3)),
+        ({}, {"timelimit": [10, None]}, (10, 9)),
+        ({"soft_time_limit": 870}, {"timelimit": [10, None]}, (10, 9)),
+        ({"time_limit": 5}, {"timelimit": [None, 2]}, (5, 2)),
+    ],
+)
+def test_a_hard_limit_has_a_soft_one_below_it(app, options, headers, limits):
+    """Under prefork the hard one's time would only begin after the soft one's, which is the default of minutes."""
+    assert Delivery(app, headers, **options).request.time_limits == limits
+
+
+def raised(error):
+    def fail():
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        fail()
+    return ExceptionInfo((caught.type, caught.value, caught.tb))
+
+
+@pytest.mark.parametrize("error", [ValueError(), MemoryError()])
+def test_a_failure_is_rejected_and_never_acked(app, error):
+    """For a MemoryError Celery would end the whole worker."""
+    delivery = Delivery(app)
+    delivery.request.on_success((1, raised(error), 0.1))
+    assert delivery.settled == ["reject"]
+    assert delivery.eventer.sent[-1][0] == "task-failed"
+
+
+def test_what_a_pool_reports_of_a_task_that_left_by_system_exit_is_settled(app):
+    """Celery's own would fail on it, and leave message and slot where they are."""
+    delivery = Delivery(app)
+    delivery.request.on_success(raised(OSError("worker lost")))
+    assert delivery.settled == ["reject"]
+
+
+def test_a_hard_time_limit_rejects_and_a_soft_one_leaves_it_to_the_task(app):
+    delivery = Delivery(app)
+    delivery.request.on_timeout(soft=True, timeout=1)
+    assert delivery.settled == []
+    delivery.request.on_timeout(soft=False, timeout=2)
+    assert delivery.settled == ["reject"]
+
+
+@pytest.mark.parametrize(("shown", "told"), [(False, HIDDEN), (True, None)])
+def test_arguments_are_written_into_the_message_once(app, shown, told, monkeypatch):
+    """Not a second time for monitors to read, unless they may."""
+    sent = {}
+    monkeypatch.setattr(app, "send_task", lambda *_, **options: sent.update(options))
+    app.task(name="t", show_arguments=shown)(nothing).delay("secret")
+    assert (sent.get("argsrepr"), sent.get("kwargsrepr")) == (told, told)

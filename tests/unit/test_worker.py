@@ -1,0 +1,102 @@
+"""What a worker refuses, and what it writes into the log."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from celery.concurrency import prefork, solo, thread
+from celery.concurrency.base import BasePool
+
+from app import worker
+from app.consumer import Consumer
+
+
+def check(**options):
+    conf = SimpleNamespace(task_queues=[SimpleNamespace(name="orders"), SimpleNamespace(name="mails")])
+    worker._check_options(options=options, conf=conf)
+    return conf
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"pool": prefork.TaskPool, "autoscale": "4,1"},
+        {"pool": solo.TaskPool},
+        {"queues": ["orders", "mails"]},
+        {"queues": "orders,mails"},
+        {"exclude_queues": ["mails"]},
+    ],
+)
+def test_what_can_work_is_taken(options):
+    assert check(**options).worker_consumer == f"{Consumer.__module__}:{Consumer.__name__}"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"pool": worker.RefusedPool}, "this pool is not supported"),
+        ({"pool": thread.TaskPool, "autoscale": "4,1"}, "The threads pool cannot grow"),
+        ({"pool": solo.TaskPool, "autoscale": "4,1"}, "The solo pool cannot grow"),
+        ({"queues": ["orders", "slice"]}, "no queue slice to consume from: the settings describe orders, mails"),
+        ({"exclude_queues": "slice"}, "no queue slice"),
+    ],
+)
+def test_what_cannot_is_refused_by_an_exit_since_celery_logs_other_exceptions_and_goes_on(options, sentence):
+    with pytest.raises(SystemExit, match=sentence):
+        check(**options)
+
+
+def test_the_stand_in_is_a_pool():
+    """Or `-P processes` would end in Celery's own traceback."""
+    assert issubclass(worker.RefusedPool, BasePool)
+
+
+@pytest.mark.parametrize(("log_tasks", "level"), [(False, logging.WARNING), (True, logging.NOTSET)])
+def test_the_lines_of_each_task_are_kept_out_of_the_log_unless_asked_for(log_tasks, level, monkeypatch):
+    for name in worker._TASK_LOGGERS:
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)
+    worker._Quiet(log_tasks=log_tasks)()
+    assert {logging.getLogger(name).level for name in worker._TASK_LOGGERS} == {level}
+
+
+@pytest.mark.parametrize(("url", "lines"), [(None, 1), ("redis://here", 0)])
+def test_a_missing_control_link_is_told_once(url, lines, caplog):
+    worker._Greeting(SimpleNamespace(control_url=url))()
+    assert len(caplog.records) == lines
+
+
+class Message:
+    headers = {"task": "unknown.task", "id": "1", "argsrepr": "secret"}  # noqa: RUF012 - a stand-in
+    delivery_info = {"routing_key": "orders", "sqs_message_id": "m-1"}  # noqa: RUF012
+
+    def __init__(self):
+        self.fate = []
+
+    def ack(self):
+        self.fate.append("ack")
+
+    def reject_log_error(self, *_):
+        self.fate.append("reject")
+
+
+@pytest.mark.parametrize(
+    ("handler", "arguments", "reason"),
+    [
+        (Consumer.on_unknown_message, lambda m: ("secret", m), "it names no task"),
+        (Consumer.on_unknown_task, lambda m: ("secret", m, KeyError("unknown.task")), "has a task 'unknown.task'"),
+        (Consumer.on_invalid_task, lambda m: ("secret", m, ValueError("bad eta")), "no valid call of a task (bad eta)"),
+        (Consumer.on_decode_error, lambda m: (m, ValueError("secret")), "cannot be decoded (ValueError)"),
+    ],
+)
+def test_what_celery_can_make_nothing_of_comes_back_and_is_not_shown(handler, arguments, reason, caplog):
+    message, consumer = Message(), object.__new__(Consumer)
+    consumer.connection_errors = ()
+    handler(consumer, *arguments(message))
+    assert message.fate == ["reject"]
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("Queue orders: message m-1 left to its redrive policy: ")
+    assert reason in line
+    assert "secret" not in line
