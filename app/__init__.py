@@ -6,7 +6,8 @@ The map, in the order in which a message meets it:
         -> transport/channel: delete, or come back later
 
     celery.py      the composition root: settings in, each part installed; nothing imports it
-    base_task.py   the base task, and what the worker keeps of a message
+    base_task.py   the base task, and what the worker keeps of a message while its task runs
+    consumer.py    Celery's consumer: what becomes of messages that it can make nothing of
     worker.py      what a worker checks, logs and promises around its run
     report.py      what is in force here
     transport/     message in, ack out: kombu's SQS transport, receiving and settling in parts of our own
@@ -14,9 +15,10 @@ The map, in the order in which a message meets it:
     resilience/    policies that know neither Celery nor SQS
     cli/           `celery -A app up | send | sqs | ...`, a command per file, imported when it is run
     sending/       a file of JSON lines into a queue
-    supervisor/    the processes of `celery -A app up`: their order, their end
+    local/         what `up` runs on this machine, and what it says of it
+    supervisor/    how processes are started, watched and stopped; knows nothing of which
     testing/       what you need to test your own tasks: a local SQS server, a clock set by hand
-    errors.py clock.py   leaves
+    errors.py clock.py parent.py   leaves
 
 This module is the one public door for authors of tasks: `from app import task`. It loads what is asked for, when it is
 asked for, so that `import app.resilience` builds no Celery application.

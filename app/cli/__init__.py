@@ -23,7 +23,7 @@ class LazyCommand(click.Command):
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:  # noqa: E501
+    ) -> click.Context:
         """Hand over to the real command, its options and its help."""
         return self._real().make_context(info_name, args, parent, **extra)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from app.cli.address_file import write as write_address
 from app.cli.options import Rate
 from app.testing.downstream import Behaviour, Downstream
 from app.testing.http import HTTPServer
@@ -77,13 +78,6 @@ async def _serve(service: Downstream, host: str, port: int, address_file: Path |
         ) from None
     click.echo(server.url)
     if address_file is not None:
-        _write_whole(address_file, server.url)
+        write_address(address_file, server.url)
     await stop.wait()
     await server.close()
-
-
-def _write_whole(path: Path, line: str) -> None:
-    """Who waits for the file must never find half a line in it."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(f"{line}\n")
-    partial.replace(path)

@@ -37,18 +37,18 @@ def ensure(obj: CLIContext, dry_run: bool, wait: float) -> None:
             click.echo(f"making {queue.name}: {queue.described()}")
             provision.make(client, queue)
     except aws.AWSError as error:
-        raise click.ClickException(f"SQS refused ({aws.error_code(error)}): {error}") from None
+        raise click.ClickException(f"SQS could not be used ({aws.error_code(error)}): {error}") from None
 
 
 def _patiently(ask: Callable[[], Any], seconds: float) -> Any:
     """The answer of a server that may still be starting."""
-    from botocore import exceptions  # noqa: PLC0415 - as above
+    from app.transport import aws  # noqa: PLC0415 - as above
 
     deadline = time.monotonic() + seconds
     while True:
         try:
             return ask()
-        except (exceptions.EndpointConnectionError, exceptions.ConnectionClosedError):
+        except aws.NotReachable:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.5)

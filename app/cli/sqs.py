@@ -6,7 +6,6 @@ import asyncio
 import gc
 import ipaddress
 import json
-import os
 import signal
 import socket
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from app.cli.address_file import write as write_address
 from app.parent import exit_with_parent
 from app.testing.clock import AdjustableClock
 from app.testing.sqs.account import check_name
@@ -156,18 +156,11 @@ async def _serve(server: SQSServer, host: str, port: int, address_file: Path | N
             f"cannot listen on {host}:{port} ({error.strerror or error}): choose another --port, or 0 for a free one"
         ) from None
     if address_file is not None:
-        _write_whole(address_file, server.endpoint_url + "\n")
+        write_address(address_file, server.endpoint_url)
     click.echo(server.endpoint_url)
     sys.stdout.flush()
     await stop.wait()
     await server.close()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that nobody ever reads half of it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text)
-    draft.replace(path)
 
 
 if __name__ == "__main__":  # python -m app.cli.sqs: without Celery, for those who start it often

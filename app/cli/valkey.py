@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from app.cli.address_file import write as write_address
 from app.local.valkey import ValkeyError, ValkeyServer
 from app.parent import exit_with_parent
 from app.supervisor.guard import Guard
@@ -34,18 +35,10 @@ def command(*, port: int, password: str | None, address_file: Path | None, with_
             if not signals.requests:
                 click.echo(server.url)
                 if address_file is not None:
-                    _write_whole(address_file, server.url)
+                    write_address(address_file, server.url)
                 if (status := server.wait(signals)) is not None:
                     raise click.ClickException(f"Valkey ended by itself with status {status}; the reason is above.")
         except ValkeyError as error:
             raise click.ClickException(f"{error}.") from None
         finally:
             server.stop(signals)
-
-
-def _write_whole(path: Path, line: str) -> None:
-    """For our eyes only, as there is a password in it; who waits for the file never finds half a line in it."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.touch(mode=0o600)
-    partial.write_text(f"{line}\n")
-    partial.replace(path)

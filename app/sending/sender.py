@@ -7,11 +7,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Protocol
 
 from app.clock import SystemClock
+from app.resilience.token_bucket import TokenBucket
 from app.sending.answers import CallFailed
 from app.sending.batches import MAX_ENTRIES
 from app.sending.delivery import Delivery
 from app.sending.progress import Progress
-from app.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

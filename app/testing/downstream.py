@@ -19,8 +19,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from app.clock import SystemClock
+from app.resilience.token_bucket import TokenBucket
 from app.testing.http import Response
-from app.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

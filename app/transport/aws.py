@@ -29,6 +29,9 @@ AWSError = (exceptions.ClientError, exceptions.BotoCoreError, ResponseParserErro
 #: Of these, an answer that is none of SQS's.
 NotUnderstood: type[Exception] = ResponseParserError
 
+#: Of these, that nobody answers there (yet).
+NotReachable = (exceptions.EndpointConnectionError, exceptions.ConnectionClosedError)
+
 _CONNECT_TIMEOUT = 3.0
 #: Seconds for an answer. The worker's one consuming thread waits for some calls, so this is short, and tried thrice.
 _READ_TIMEOUT, _ATTEMPTS = 10.0, 3

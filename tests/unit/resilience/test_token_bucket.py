@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.token_bucket import TokenBucket
+from app.resilience.token_bucket import TokenBucket
 
 
 def test_a_full_bucket_gives_its_burst_at_once():
