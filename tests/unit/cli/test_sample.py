@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 from click.testing import CliRunner
 
@@ -28,14 +26,3 @@ def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path):
     assert result.exit_code == 1
     assert result.output.count("\n") == 1
     assert "cannot be written: No such file or directory" in result.output
-
-
-def test_a_reader_that_has_seen_enough_is_no_error():
-    """As `celery -A app sample 100000 | head -1`."""
-    program = "from app.cli.sample import command; command()"
-    writer = subprocess.Popen([sys.executable, "-c", program, "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert json.loads(writer.stdout.readline())["id"]
-    writer.stdout.close()
-    assert writer.stderr.read() == b""
-    writer.stderr.close()
-    assert writer.wait(30) == 0
