@@ -4,6 +4,8 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Most tests wait for processes of their own. A file is one process's, in the order of the files: the longest come first.
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 help:  ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -15,11 +17,11 @@ up:  ## Run the whole system here: SQS and Valkey embedded, a downstream service
 
 test:  ## Pass the tests that need nothing but Python (ARGS="-k name")
 	@scripts/setup $(VENV) dev
-	@$(BIN)/pytest -m "not needs" $(ARGS)
+	@$(BIN)/pytest -m "not needs" $(PARALLEL) $(ARGS)
 
 test-all:  ## Pass all tests: also those that need a browser, Java or other programs (skips say which)
 	@scripts/setup $(VENV) browser
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 lint:  ## Check style, types and import rules
 	@scripts/setup $(VENV) dev

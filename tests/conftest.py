@@ -22,7 +22,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[SKIPPED] = Counter()
+    skipped = config.stash[SKIPPED] = Counter()
+
+    class CountSkips:
+        """Counts where the reports arrive: with `-n`, tests run in other processes than this one."""
+
+        @pytest.hookimpl
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            if reason := getattr(report, "skip_reason", None):
+                skipped[reason] += 1
+
+    config.pluginmanager.register(CountSkips())
 
 
 def missing(program: str) -> bool:
@@ -42,7 +52,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else "skipped"
-        item.config.stash[SKIPPED][reason] += 1
+        report.skip_reason = reason
         if item.config.getoption("--no-skips"):
             report.outcome = "failed"
             report.longrepr = f"skipped, which --no-skips forbids: {reason}"
