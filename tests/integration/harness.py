@@ -114,9 +114,11 @@ class Worker:
     def is_alive(self):
         return self.process.poll() is None
 
-    def wait_for(self, text, within=WITHIN):
+    def wait_for(self, text, *, times=1, within=WITHIN):
+        """Wait until the log has the text that often, at least."""
+
         def said():
-            found = text in self.log
+            found = self.log.count(text) >= times
             assert found or self.is_alive, f"the worker ended ({self.process.returncode}): {self.log}"
             return found
 
@@ -144,9 +146,9 @@ class Worker:
         except subprocess.TimeoutExpired:
             pytest.fail(f"the worker did not end within {within} s: {self.log[-6000:]}")
 
-    def stop(self):
+    def stop(self, within=WITHIN):
         self.signal()
-        return self.ended()
+        return self.ended(within)
 
     def kill(self):
         with contextlib.suppress(ProcessLookupError):

@@ -32,14 +32,14 @@ def open_work(name: str, seconds: float = 0.0) -> str:
     return work(name, seconds)
 
 
-@task(time_limit=1.0)
+@task(time_limit=0.5)
 def hang(name: str) -> None:
     note("start", name, time.time())
     time.sleep(60)
     note("end", name)
 
 
-@task(soft_time_limit=0.5, time_limit=20.0)
+@task(soft_time_limit=0.3, time_limit=20.0)
 def hang_softly(name: str) -> None:
     note("start", name, time.time())
     time.sleep(60)

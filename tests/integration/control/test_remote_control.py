@@ -28,16 +28,15 @@ def test_two_workers_are_seen_steered_and_stopped_and_nothing_is_left_behind(wor
 
     assert set(inspect.ping()) == names
 
+    # grow: prefork looks after its processes every five seconds, so its new one is looked for further down
+    assert len(inspect.stats()["prefork@here"]["pool"]["processes"]) == 2
+    assert app.control.pool_grow(1, reply=True, limit=2, timeout=5)
+
     # revoke: the message is taken and deleted, its task is not run
     app.control.revoke("never", reply=True, limit=2, timeout=5)
     queues.send(body("probe.work", ["never"], id="never"), body("probe.work", ["fine"]))
     queues.wait_until_empty()
     assert [note for worker in workers.values() for note in worker.notes("end")] == ["fine"]
-
-    # grow
-    assert len(inspect.stats()["prefork@here"]["pool"]["processes"]) == 2
-    assert app.control.pool_grow(1, reply=True, limit=2, timeout=5)
-    until(lambda: len(inspect.stats()["prefork@here"]["pool"]["processes"]) == 3, "third process")
 
     # rate limit
     answers = app.control.rate_limit("probe.work", "100/s", reply=True, limit=2, timeout=5)
@@ -53,6 +52,7 @@ def test_two_workers_are_seen_steered_and_stopped_and_nothing_is_left_behind(wor
     assert shown["probe.work"] == ("hidden", "hidden")
     assert shown["probe.open_work"] == (["secret-name", 3.0], {})
 
+    until(lambda: len(inspect.stats()["prefork@here"]["pool"]["processes"]) == 3, "third process")
     app.control.shutdown()
     assert [worker.ended() for worker in workers.values()] == [0, 0]
     assert all("mingle" not in worker.log and "Traceback" not in worker.log for worker in workers.values())

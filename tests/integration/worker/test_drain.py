@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import psutil
 import pytest
@@ -64,16 +63,6 @@ def test_at_the_deadline_what_still_runs_is_killed(pool, start_worker, queues):
     assert queues.left() == 1
     assert "Not drained after 1 s" in worker.log
     until(lambda: members(worker.process.pid) == [], "end of all processes", within=5)
-
-
-@pytest.mark.parametrize("pool", POOLS)
-def test_an_idle_worker_does_not_wait_for_its_long_poll(pool, start_worker, queues):
-    queues.server.create_queue("sluice")
-    worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_POLL_WAIT": "20"})
-    until(lambda: queues.server.queues["sluice"]["waiting_polls"], "poll")
-    began = time.monotonic()
-    assert worker.stop() == 0
-    assert time.monotonic() - began < 15
 
 
 def test_a_killed_worker_leaves_the_messages_and_no_process(start_worker, queues):
