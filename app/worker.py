@@ -48,12 +48,11 @@ def install(settings: Settings) -> None:
 
 
 def _check_options(options: dict[str, Any], conf: Any, **_: Any) -> None:
-    """Refuse what cannot work, and have the worker consume in our way.
+    """Refuse what cannot work.
 
     Raises:
         SystemExit: one sentence, with what to do. (Celery logs any other exception of a signal, and goes on.)
     """
-    conf.worker_consumer = "app.consumer:Consumer"
     pool = options.get("pool") or options.get("pool_cls")
     if pool is RefusedPool:
         raise SystemExit("Sluice runs with -P prefork, gevent, threads or solo; this pool is not supported.")

@@ -11,12 +11,13 @@ from celery.concurrency.base import BasePool
 
 from app import worker
 from app.consumer import Consumer
+from settings import load
+from settings.celery import celery_config
 
 
 def check(**options):
     conf = SimpleNamespace(task_queues=[SimpleNamespace(name="orders"), SimpleNamespace(name="mails")])
     worker._check_options(options=options, conf=conf)
-    return conf
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,11 @@ def check(**options):
     ],
 )
 def test_what_can_work_is_taken(options):
-    assert check(**options).worker_consumer == f"{Consumer.__module__}:{Consumer.__name__}"
+    check(**options)
+
+
+def test_celery_is_told_of_our_consumer_by_its_name():
+    assert celery_config(load({}))["worker_consumer"] == f"{Consumer.__module__}:{Consumer.__name__}"
 
 
 @pytest.mark.parametrize(
