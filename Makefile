@@ -12,7 +12,7 @@ help:  ## What there is
 
 up: export PATH := $(abspath $(BIN)):$(PATH)
 up:  ## Run the whole system here: SQS and Valkey embedded, a downstream service, a worker, Flower (ARGS="--help")
-	@scripts/setup $(VENV) dev
+	@scripts/setup $(VENV) local
 	@exec $(BIN)/celery -A app up $(ARGS)
 
 test:  ## Pass the tests that need nothing but Python (ARGS="-k name")
