@@ -14,7 +14,7 @@ WORKDIR /sluice
 COPY locks/${LOCK}.txt locks/
 RUN pip install --require-hashes -r locks/${LOCK}.txt
 
-COPY pyproject.toml README.md LICENSE eventlet.py flowerconfig.py ./
+COPY pyproject.toml README.md LICENSE eventlet.py ./
 COPY app app
 COPY settings settings
 COPY tasks tasks

@@ -9,7 +9,9 @@ The map, in the order in which a message meets it:
     base_task.py   the base task, and what the worker keeps of a message while its task runs
     consumer.py    Celery's consumer: what becomes of messages that it can make nothing of
     worker.py      what a worker checks, logs and promises around its run
+    loader.py      how the modules with tasks are imported
     report.py      what is in force here
+    flower_guard.py   what Flower must be told before it listens
     transport/     message in, ack out: kombu's SQS transport, receiving and settling in parts of our own
     control/       the control link: remote control and events beside SQS
     resilience/    policies that know neither Celery nor SQS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
-from app import report, worker
+from app import flower_guard, report, worker
 from app.control.link import LinkOptions
 from app.transport import provision
 from app.transport.options import Options, QueueOptions
@@ -22,6 +22,7 @@ class Sluice(Celery):
     """The Celery application."""
 
     task_cls = "app.base_task:Task"
+    loader_cls = "app.loader:Loader"
 
     def bugreport(self) -> str:
         """What `celery report` prints: checkout, endpoint, queues and versions in force, then Celery's own."""
@@ -69,3 +70,4 @@ app.config_from_object(celery_config(settings))
 app.conf.broker_transport_options = _transport_options(settings)
 app.conf.sluice = settings
 worker.install(settings)
+flower_guard.install(settings)

@@ -27,6 +27,8 @@ _real_sleep = get_original("time", "sleep")
 _CAN_GROW = {"prefork", "gevent"}
 #: Celery's loggers of one INFO line per task.
 _TASK_LOGGERS = ("celery.worker.strategy", "celery.app.trace")
+#: The one that shows what the pool is called with, at DEBUG.
+_POOL_LOGGER = "celery.pool"
 #: Seconds that a cold shutdown may take before the process ends itself.
 _COLD_SHUTDOWN = 5.0
 
@@ -84,12 +86,13 @@ class _Greeting:
 
 
 class _Quiet:
-    """Keeps Celery from writing two INFO lines per task."""
+    """Keeps Celery from writing two INFO lines per task, and from writing a task's arguments at DEBUG."""
 
     def __init__(self, *, log_tasks: bool) -> None:
         self._log_tasks = log_tasks
 
     def __call__(self, **_: Any) -> None:
+        logging.getLogger(_POOL_LOGGER).setLevel(logging.INFO)
         if not self._log_tasks:
             for name in _TASK_LOGGERS:
                 logging.getLogger(name).setLevel(logging.WARNING)

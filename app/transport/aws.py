@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+# At DEBUG botocore writes session tokens and whole messages, and urllib3 the addresses: not for a log that is shared.
+for _name in ("botocore", "boto3", "urllib3"):
+    logging.getLogger(_name).setLevel(logging.INFO)
 
 #: Entries in one batch call, and messages in one receive.
 #: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
@@ -74,10 +80,7 @@ def polling_client(*, wait: float, endpoint_url: str | None = None, region: str 
 @lru_cache(maxsize=8)
 def _client(_pid: int, endpoint_url: str | None, region: str | None, read_timeout: float, attempts: int) -> Any:
     """One client a process: a forked child must not share its parent's connections."""
-    dummy: dict[str, Any] = {}
-    if is_loopback(endpoint_url):
-        dummy = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": region or "us-east-1"}
-    session = boto3.Session(**dummy) if dummy else boto3.Session(region_name=region)
+    session = _local_session(region) if is_loopback(endpoint_url) else boto3.Session(region_name=region)
     client = session.client(
         "sqs",
         endpoint_url=endpoint_url,
@@ -91,6 +94,17 @@ def _client(_pid: int, endpoint_url: str | None, region: str | None, read_timeou
     )
     client.meta.events.register("before-parse.sqs", _check_answer)
     return client
+
+
+def _local_session(region: str | None) -> Any:
+    """Dummy credentials, and no look at AWS_PROFILE: a profile that is not on this machine is no fault here."""
+    no_profile: dict[str, Any] = {"profile": (None, [], None, None)}
+    return boto3.Session(
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106 - a dummy
+        region_name=region or "us-east-1",
+        botocore_session=botocore.session.Session(session_vars=no_profile),
+    )
 
 
 def _check_answer(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:

@@ -59,7 +59,7 @@ def mails():
 @pytest.fixture
 def checkout(tmp_path, mails):
     """The checkout with the README's task put where the README says."""
-    for name in ("app", "settings", "flowerconfig.py", "eventlet.py"):
+    for name in ("app", "settings", "eventlet.py"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "tasks", tmp_path / "tasks")
     source, address = PYTHON[0], f"http://127.0.0.1:{mails.server_port}"

@@ -105,8 +105,9 @@ def test_flower_counts_every_task_of_both_pools_behind_its_login(start_flower, s
     assert listens_on(flower.port) == {"127.0.0.1"}
 
 
-def test_without_a_login_it_listens_here_only_and_its_api_is_closed(start_flower):
-    flower = start_flower().ready()
+@pytest.mark.parametrize("options", [[], ["--address="], ["--conf=/dev/null"]])
+def test_without_a_login_it_listens_here_only_and_its_api_is_closed(start_flower, options):
+    flower = start_flower(*options).ready()
     assert listens_on(flower.port) == {"127.0.0.1"}
     assert flower.get("/api/workers")[0] == 401
 
@@ -116,6 +117,7 @@ def test_without_a_login_it_listens_here_only_and_its_api_is_closed(start_flower
     [
         (["--address=0.0.0.0"], {}, "Flower does not listen on 0.0.0.0 without a login"),
         ([], {"FLOWER_ADDRESS": "0.0.0.0"}, "Flower does not listen on 0.0.0.0 without a login"),
+        (["--conf=/dev/null", "--address=::"], {}, "Flower does not listen on :: without a login"),
         ([], {"SLUICE_CONTROL_URL": None}, "set SLUICE_CONTROL_URL"),
     ],
 )

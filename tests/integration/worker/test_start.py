@@ -100,3 +100,22 @@ def test_the_banner_says_where_sqs_is(start_worker, queues):
     worker = start_worker("-P", "solo", environment={"SLUICE_CONTROL_URL": None})
     assert f"transport:   sqs://{queues.server.endpoint_url.removeprefix('http://')}\n" in worker.log
     assert worker.log.count("No control link") == 1
+
+
+def test_a_module_of_tasks_that_raises_is_told_with_the_setting_that_names_it(start_worker, tmp_path):
+    (tmp_path / "brokenmod.py").write_text("raise KeyError('left open')\n")
+    environment = {"SLUICE_TASK_MODULES": "tasks,brokenmod", "PYTHONPATH": str(tmp_path)}
+    worker = start_worker("-P", "solo", wait=False, environment=environment)
+    assert worker.process.wait(30) != 0
+    assert last_line(worker).startswith("brokenmod, named by SLUICE_TASK_MODULES, cannot be imported (KeyError)")
+    assert "left open" in worker.log  # the traceback, for whose module it is
+
+
+def test_at_debug_no_message_and_no_token_is_in_the_log(start_worker, queues, elsewhere):
+    queues.server.create_queue("sluice")
+    environment = {**elsewhere, "AWS_SESSION_TOKEN": "a-session-token"}
+    worker = start_worker("-P", "solo", "-l", "DEBUG", environment=environment)
+    queues.send(body("probe.work", ["top-secret"]))
+    worker.wait_for_notes("end", ["top-secret"])
+    for secret in ("a-session-token", "secret-key", "top-secret"):
+        assert secret not in worker.log
