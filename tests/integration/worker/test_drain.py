@@ -31,7 +31,7 @@ def members(group):
 def test_what_runs_finishes_and_what_waits_goes_back_at_once(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
     worker = start_worker("-P", pool, "-c", 1)
-    queues.send(body("probe.work", ["running", 1.5]))
+    queues.send(body("probe.work", ["running", 3.0]))
     worker.wait_for_notes("start", ["running"])
     queues.send(*(body("probe.work", [name, 0.2]) for name in WAITING))
     expected = {"gevent": 2, "solo": 1}.get(pool, 7)  # these two stand before the full pool, and take nothing more
