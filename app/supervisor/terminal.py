@@ -18,13 +18,13 @@ class Terminal:
     Never raises when its reader is gone (a closed terminal, a pipe to `head`): the system must still be stopped.
 
     Args:
-        stream: where to write.
+        stream: where to write; None, which is what Python makes of a standard output that is closed: nowhere.
         every: seconds between progress lines when the stream is no terminal; default 5.
     """
 
-    def __init__(self, stream: TextIO, *, every: float = 5.0, clock: Clock | None = None) -> None:
+    def __init__(self, stream: TextIO | None, *, every: float = 5.0, clock: Clock | None = None) -> None:
         self._stream = stream
-        self._live = stream.isatty()
+        self._live = stream is not None and stream.isatty()
         self._every = every
         self._clock = clock or SystemClock()
         self._shown = ""
@@ -55,6 +55,8 @@ class Terminal:
         self._shown = ""
 
     def _write(self, text: str) -> None:
+        if self._stream is None:
+            return
         try:
             self._stream.write(text)
             self._stream.flush()

@@ -51,3 +51,10 @@ def test_a_reader_that_is_gone_is_no_reason_to_stop(error):
             raise error
 
     Terminal(Gone(), clock=Clock()).say("nobody reads this")
+
+
+def test_a_closed_standard_output_is_no_reason_to_stop():
+    terminal = Terminal(None, clock=Clock())
+    terminal.say("nobody reads this")
+    terminal.progress("nor this")
+    terminal.settle()
