@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from app.cli.address_file import write as write_address
-from app.cli.options import Rate
+from app.cli.options import Finite, Rate
 from app.testing.downstream import Behaviour, Downstream
 from app.testing.http import HTTPServer
 
-_SHARE = click.FloatRange(0, 1)
-_MS = click.FloatRange(min=0)
+_SHARE = Finite(0, 1)
+_MS = Finite(min=0)
 
 
 @click.command(name="downstream")

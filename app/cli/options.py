@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -26,3 +27,14 @@ class Rate(click.ParamType[float]):
         if not 0 < rate < float("inf"):
             self.fail(f"{value!r} is not a rate above 0; leave the option out for no limit", param, ctx)
         return rate
+
+
+class Finite(click.FloatRange):
+    """A float in a range, and a number: `nan` is outside no range, and `inf` is within one that is open above."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number as a float."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from app.cli.address_file import write as write_address
+from app.cli.options import Finite
 from app.parent import exit_with_parent
 from app.testing.clock import AdjustableClock
 from app.testing.sqs.account import check_name
@@ -53,16 +54,12 @@ def _is_loopback(host: str) -> bool:
     show_default=True,
     help="Receives before a message of a --queue moves to its dead-letter queue.",
 )
-@click.option(
-    "--round-trip", type=click.FloatRange(min=0), default=0.0, metavar="MS", help="Milliseconds added to every call."
-)
-@click.option(
-    "--jitter", type=click.FloatRange(min=0), default=0.0, metavar="MS", help="Up to this much more, at random."
-)
+@click.option("--round-trip", type=Finite(min=0), default=0.0, metavar="MS", help="Milliseconds added to every call.")
+@click.option("--jitter", type=Finite(min=0), default=0.0, metavar="MS", help="Up to this much more, at random.")
 @click.option("--short-receives", is_flag=True, help="Receives give a random part of what there is, as AWS may.")
 @click.option(
     "--clock-speed",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=1.0,
     show_default=True,
     help="Seconds that pass in one, for delays, visibility and retention.",

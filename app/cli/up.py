@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.options import Rate
+from app.cli.options import Finite, Rate
 from app.local.folder import FolderError
 from app.local.options import PLACES, Options
+from app.local.programs import cannot_listen
 from app.local.run import Facts, System
 from app.supervisor.guard import Guard
 from app.supervisor.signals import Signals
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 # Celery looks for `--pool gevent` in the arguments of every command, and patches the process that has it.
 _UNPATCHED = "--worker-pool"
 
-_SHARE = click.FloatRange(0, 1)
-_MS = click.FloatRange(min=0)
+_SHARE = Finite(0, 1)
+_MS = Finite(min=0)
 _PLACES = ", ".join(f"{places} for {pool}" for pool, places in PLACES.items())
 
 
@@ -53,7 +54,7 @@ _PLACES = ", ".join(f"{places} for {pool}" for pool, places in PLACES.items())
 @click.option(
     "--until-drained", is_flag=True, help="End by itself: status 0 if all has arrived, else 1 and what has not."
 )
-@click.option("--deadline", type=click.FloatRange(min=1), default=3600.0, show_default=True, metavar="SECONDS",
+@click.option("--deadline", type=Finite(min=1), default=3600.0, show_default=True, metavar="SECONDS",
               help="With --until-drained: when to give up.")  # fmt: skip
 @click.option("--latency", type=_MS, default=20.0, show_default=True, metavar="MS", help="The downstream's answers.")
 @click.option("--error-rate", type=_SHARE, default=0.0, show_default=True, help="The downstream's share of errors.")
@@ -86,6 +87,11 @@ def command(obj: CLIContext, /, **values: Any) -> None:
     _become_unpatched()
     _refuse_queues_elsewhere(obj.app.conf.sluice)
     options = Options(**values)
+    if options.flower and (problem := cannot_listen(options.flower_address)):
+        raise click.ClickException(
+            f"Flower cannot listen on {options.flower_address} ({problem}): "
+            "give an address of this machine with --flower-address"
+        )
     with ExitStack() as stack:
         guard, signals = stack.enter_context(Guard()), stack.enter_context(Signals())
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 REGION = "us-east-1"
 VISIBILITY_TIMEOUT = 30
@@ -82,3 +83,8 @@ def exports(environment: Environment) -> str:
     """Lines for a shell: with them another terminal talks to this system (`. FILE; celery -A app inspect ping`)."""
     names = ("AWS_ENDPOINT_URL_SQS", "AWS_REGION", *(n for n in environment.variables if n.startswith("SLUICE_")))
     return "".join(f"export {name}={shlex.quote(environment.variables[name])}\n" for name in names)
+
+
+def take_up(file: Path) -> str:
+    """The command of a shell that reads those lines from a file."""
+    return f". {shlex.quote(str(file))}"

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from pathlib import Path
 from typing import Self
 
 _OURS = ("events.jsonl", "events.jsonl.sent", "up.env")
 _LOCK = "lock"
+_MARK = b"celery -A app up\n"
+"""What is in our lock: it tells the folder of an earlier run from one that merely has such names in it."""
+
+_WRITTEN = re.compile(
+    r"lock|up\.env|events\.jsonl(\.sent)?|(sqs|valkey|downstream)\.(log|address)|(sample|send|flower|worker\d*)\.log"
+)
+"""The names of all that a run writes."""
 
 
 class FolderError(Exception):
@@ -27,7 +35,7 @@ class Folder:
         """Take the folder that is given, else the default one or, while other runs have that, `…-2`, `…-3`.
 
         Raises:
-            FolderError: if it cannot be made, or is in use.
+            FolderError: if it cannot be made, is in use, or holds files of somebody else's that a run would replace.
         """
         if given is not None:
             candidates = [given]
@@ -36,6 +44,10 @@ class Folder:
         for path in candidates:
             try:
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if given is not None and (others := _not_ours(path)):
+                    raise FolderError(
+                        f"{path} already holds {others} that no earlier `up` wrote: name another folder with --logs"
+                    )
                 lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as error:
                 raise FolderError(
@@ -46,6 +58,7 @@ class Folder:
             except BlockingIOError:
                 os.close(lock)
                 continue
+            os.pwrite(lock, _MARK, 0)
             folder = cls(path.resolve(), lock)
             folder._clear()
             return folder
@@ -65,3 +78,17 @@ class Folder:
     def _clear(self) -> None:
         for name in _OURS:  # by name: it may be a folder in which others have files too
             (self.path / name).unlink(missing_ok=True)
+
+
+def _not_ours(path: Path) -> str:
+    """Which file a run would replace in a folder that is not of an earlier run; empty if there is none."""
+    lock = path / _LOCK
+    spared = set()
+    if lock.is_file() and lock.stat().st_size <= len(_MARK):
+        mark = lock.read_bytes()
+        if mark == _MARK:
+            return ""
+        if not mark:  # by another run that has made it this very moment
+            spared = {_LOCK}
+    names = (entry.name for entry in path.iterdir())
+    return min((name for name in names if name not in spared and _WRITTEN.fullmatch(name)), default="")

@@ -142,3 +142,14 @@ def free_port(host: str, first: int, *, most: int = 100) -> int:
             else:
                 return port
     raise taken
+
+
+def cannot_listen(host: str) -> str:
+    """Why no server can listen on an address, whatever the port; empty if one can."""
+    try:
+        free_port(host, 0, most=1)
+    except OSError as error:
+        return error.strerror or str(error)
+    except TypeError:  # what Python makes of a name that cannot be written as one of the DNS
+        return "it is no name of a host"
+    return ""

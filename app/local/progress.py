@@ -37,19 +37,26 @@ class Progress:
         self._began: Reading | None = None
         self._empty_in_a_row = 0
         self._moved: Reading | None = None
+        self._arrived: Reading | None = None
 
     @property
     def latest(self) -> Reading | None:
         """The last reading."""
         return self._recent[-1] if self._recent else None
 
+    def begin(self, at: float) -> None:
+        """Sending begins: before the first reading, which may find that all has arrived already."""
+        self._began = Reading(at=at, sent=0, waiting=0, in_work=0, done=0, dead=0)
+
     def add(self, reading: Reading) -> None:
         """Take in a reading."""
         before = self.latest
         if before is None or (before.sent, before.done, before.dead) != (reading.sent, reading.done, reading.dead):
             self._moved = reading
-        if self._began is None or not reading.done:
+        if self._began is None or not (reading.sent or reading.done):
             self._began = reading
+        if reading.done > (before.done if before else 0):
+            self._arrived = reading
         self._empty_in_a_row = 0 if reading.waiting or reading.in_work else self._empty_in_a_row + 1
         self._recent.append(reading)
         while len(self._recent) > 2 and self._recent[1].at <= reading.at - self._window:
@@ -66,9 +73,9 @@ class Progress:
         return _rate(self._recent[0], self._recent[-1]) if self._recent else 0.0
 
     @property
-    def per_minute_in_all(self) -> float:
-        """Events done a minute, from the first one to the last."""
-        return _rate(self._began, self._moved) if self._began and self._moved else 0.0
+    def per_minute_in_all(self) -> float | None:
+        """Events done a minute, from the first one sent to the last arrival; None if that cannot be told."""
+        return (_rate(self._began, self._arrived) or None) if self._began and self._arrived else None
 
     def idle(self, now: float) -> float:
         """Seconds since something was sent, done or given up."""

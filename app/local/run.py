@@ -123,7 +123,7 @@ class System:
         supervisor.start(*workers)
         if options.flower:  # after the workers, whom it asks for what they are as soon as it is up
             self._say_where(supervisor.start(programs.flower(options, environment=made.variables)), made)
-        say(f"For another terminal: . {env_file}")
+        say(f"For another terminal: {environment.take_up(env_file)}")
 
         observer = Observer(
             addresses,
@@ -134,6 +134,7 @@ class System:
         sender = None
         if options.events:
             say(f"Sending {options.events:,} events as {programs.TASK}")
+            self._progress.begin(self._clock.monotonic())
             [sender] = supervisor.start(programs.sender(folder=folder.path, environment=made.variables))
         if self._watch_until_drained(supervisor, observer, sender):
             is_good = self._judge(supervisor, observer, sender)
@@ -210,8 +211,7 @@ class System:
         if sender is not None and (status := supervisor.status_of(sender)):
             self._terminal.say(f"Sending ended with status {status}; its log is {sender.log}")
         if verdict.is_good and sent:
-            self._terminal.say(
-                f"All {len(sent):,} events have arrived and the queues are empty"
-                f" ({self._progress.per_minute_in_all:,.0f} messages/min in all)"
-            )
+            rate = self._progress.per_minute_in_all
+            speed = "" if rate is None else f" ({rate:,.0f} messages/min in all)"
+            self._terminal.say(f"All {len(sent):,} events have arrived and the queues are empty{speed}")
         return verdict.is_good

@@ -182,6 +182,13 @@ def test_settings_that_cannot_be_are_told_before_anything_is_started(up, name, v
     assert "Traceback" not in one.output
 
 
+def test_an_address_that_is_not_of_this_machine_is_told_before_anything_is_started(up, tmp_path):
+    one = up("--flower-address", "192.0.2.1")  # RFC 5737: no machine has it
+    assert one.end() == 1
+    assert re.fullmatch(r"Error: Flower cannot listen on 192\.0\.2\.1 \(.+\): .+ --flower-address\n", one.output)
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_terminal_can_talk_to_it(up, tmp_path):
     one = up("--events", "0", "--no-flower")
     one.says("Up until Ctrl-C")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from app.local.environment import Addresses, exports, make
+from app.local.environment import Addresses, exports, make, take_up
 
 ADDRESSES = Addresses("http://127.0.0.1:1", "redis://:secret@127.0.0.1:2/0", "http://127.0.0.1:3")
 
@@ -82,3 +84,8 @@ def test_another_terminal_gets_the_addresses_and_not_the_rest():
     assert """export SLUICE_QUEUE='it'"'"'s mine'\n""" in text
     assert "PATH" not in text
     assert "FLOWER" not in text
+
+
+def test_what_another_terminal_is_to_type_is_quoted():
+    assert take_up(Path("/runs/up/up.env")) == ". /runs/up/up.env"
+    assert take_up(Path("/my runs/$x/up.env")) == ". '/my runs/$x/up.env'"

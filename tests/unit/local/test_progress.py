@@ -19,7 +19,7 @@ def test_the_line_has_all_counts_and_the_dead_letters_only_when_there_are_any():
     assert " · done 400 · dead-letter 2 · " in progress.line()
 
 
-def test_the_rate_is_of_late_and_the_one_in_all_is_from_the_first_event_to_the_last():
+def test_the_rate_is_of_late_and_the_one_in_all_is_to_the_last_arrival():
     # Given ten idle seconds, then 10 a second for 20 s, then nothing for 40 s
     progress = Progress(window=10.0)
     for second in range(71):
@@ -55,3 +55,27 @@ def test_old_readings_are_forgotten():
     for second in range(1000):
         progress.add(reading(float(second)))
     assert len(progress._recent) <= 12
+
+
+def test_the_rate_in_all_is_known_when_the_first_reading_finds_that_all_has_arrived():
+    progress = Progress()
+    progress.begin(9.0)
+    for second in (10.0, 11.0):
+        assert not progress.is_empty
+        progress.add(reading(second, sent=50, done=50))
+    assert progress.is_empty
+    assert progress.per_minute_in_all == 3000.0
+
+
+def test_the_rate_in_all_is_none_when_it_cannot_be_told():
+    progress = Progress()
+    assert progress.per_minute_in_all is None
+    progress.add(reading(10.0, sent=50, done=50))
+    assert progress.per_minute_in_all is None
+
+
+def test_the_rate_in_all_is_from_the_first_that_was_sent():
+    progress = Progress()
+    for second, (sent, done) in enumerate([(0, 0), (0, 0), (100, 0), (200, 100), (200, 200), (200, 200)]):
+        progress.add(reading(float(second), sent=sent, done=done))
+    assert progress.per_minute_in_all == 4000.0
