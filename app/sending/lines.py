@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def value_of(line: Line) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"it is not UTF-8 (byte {error.start + 1})") from None
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON: {error.msg} (column {error.colno})") from None
     except RecursionError:
@@ -103,3 +104,13 @@ def value_of(line: Line) -> Any:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"it is not JSON: {constant} is no JSON value")
+
+
+def _finite(number: str) -> float:
+    """A number with a point or an exponent. Python makes infinity of 1e400, which JSON has no word for."""
+    value = float(number)
+    if math.isinf(value):
+        raise ValueError(
+            "it has a number beyond the range of floating point (some 1.8e308), which JSON cannot carry on"
+        )
+    return value

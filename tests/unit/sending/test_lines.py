@@ -81,8 +81,10 @@ def test_how_the_bytes_are_cut_into_chunks_makes_no_difference(pieces, sizes):
         (b"[" * 200_000, "nested too deep"),
         (b'"\x01"', "Invalid control character"),
         (b"9" * 5000, "digits"),
+        (b"1e400", "beyond the range"),
+        (b'{"n": [-1.5E+999]}', "beyond the range"),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_a_bad_line_has_a_reason_that_does_not_show_it(content, reason):
     with pytest.raises(ValueError) as caught:
@@ -97,7 +99,7 @@ def test_the_reason_keeps_what_is_in_the_line_to_itself():
     assert "oops" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", [None, True, 0, "text", "é", [], {"id": "a", "n": [1.5]}])
+@pytest.mark.parametrize("value", [None, True, 0, 10**400, 1.5e308, "text", "é", [], {"id": "a", "n": [1.5]}])
 def test_any_json_value_is_a_value(value):
     assert value_of(Line(1, json.dumps(value, ensure_ascii=False).encode())) == value
 
