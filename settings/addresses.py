@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr  # noqa: TC002 - used in annotations that pydantic reads at run time
 
+from settings.results import check_backend
+
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 """CreateQueue, QueueName: 1 to 80 characters, letters, digits, hyphens and underscores."""
 
@@ -110,6 +112,7 @@ def results(url: SecretStr) -> SecretStr:
         )
     if not re.match(r"[A-Za-z][A-Za-z0-9+._:-]*://", text):
         raise ValueError("not a URL; write it as Celery's result_backend, such as redis://host:6379/1")
+    check_backend(text)
     return url
 
 

@@ -85,8 +85,8 @@ class Settings(BaseSettings):
     aws_profile: Annotated[str | None, Unit("the name of a profile"), Unset("the SDK's own choice")] = Field(
         None, validation_alias="AWS_PROFILE"
     )
-    """The profile of `~/.aws/config` to use. Credentials themselves are never ours: the SDK finds them (environment,
-    profile, container, instance)."""
+    """The profile of `~/.aws/config` to use; it must be there, unless SQS is on this machine. Credentials themselves
+    are never ours: the SDK finds them (environment, profile, container, instance)."""
 
     aws_endpoint_url_sqs: Annotated[
         str | None, Unit("an `http://` or `https://` URL"), Unset("AWS, by region"), AfterValidator(addresses.endpoint)
@@ -146,7 +146,8 @@ class Settings(BaseSettings):
         AfterValidator(addresses.results),
     ] = Field(None, validation_alias="SLUICE_RESULT_URL")
     """Where results are stored. None by default: storing costs a write per message, and a
-    worker that drains a queue has nobody waiting for the answer. `rpc://` and brokers cannot serve here."""
+    worker that drains a queue has nobody waiting for the answer. `rpc://` and brokers cannot serve here, and the
+    library that Celery needs for the URL must be installed."""
 
     visibility_timeout: Visibility = Field(60, validation_alias="SLUICE_VISIBILITY_TIMEOUT")
     """The lease: for so long SQS shows a received message to nobody else. Short, since a crashed worker's messages come

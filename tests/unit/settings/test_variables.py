@@ -294,7 +294,8 @@ def test_brokers_are_no_result_stores_however_they_are_written(scheme, rest):
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h:6379/1", "rediss://:pw@h/1", "db+postgresql://u:p@h/d", "cache+memcached://h", "mongodb://h/d"]
+    "url",
+    ["redis://h:6379/1", "rediss://:pw@h/1", "cache+memcached://h", "file:///tmp/results", "dynamodb://@eu-west-1/t"],
 )
 def test_stores_of_results_are_taken_as_they_are(url):
     assert load({"SLUICE_RESULT_URL": url}, table=()).result_url.get_secret_value() == url
