@@ -38,6 +38,20 @@ def sqs_server(sqs_process: LocalSQS) -> Iterator[LocalSQS]:
 
 
 @pytest.fixture
+def sqs_environment(sqs_server: LocalSQS, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment in which boto3 finds `sqs_server`, whatever the developer's own says; undone after the test.
+
+    Gives the variables that were set; those that would lead elsewhere are removed.
+    """
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
+        monkeypatch.delenv(name, raising=False)
+    environment = sqs_server.environment
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment
+
+
+@pytest.fixture
 def manual_clock() -> ManualClock:
     """A clock that stands still until it is moved."""
     from app.testing.clock import ManualClock  # noqa: PLC0415 - see the module's first lines

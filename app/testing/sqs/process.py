@@ -183,13 +183,19 @@ class LocalSQS:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables by which boto3, and so Celery, finds this server and needs no account."""
+        """Environment variables by which boto3, and so Celery, finds this server, past any proxy, with no account.
+
+        A profile that AWS_PROFILE names is looked up nevertheless: the fixture `sqs_environment` removes it.
+        """
         return {
             "AWS_ENDPOINT_URL_SQS": self.endpoint_url,
             "AWS_REGION": "us-east-1",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
+            # Both spellings: the lower one wins where it is set.
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
         }
 
     def create_queue(

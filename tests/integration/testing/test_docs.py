@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,12 @@ import pytest
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "local-sqs.md"
 EXAMPLES = dict(re.findall(r"<!-- run: (\S+) -->\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
+THE_DEVELOPERS = {
+    "AWS_PROFILE": "nope",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+    "http_proxy": "http://127.0.0.1:1",
+    "no_proxy": "intranet",
+}
 
 
 def test_there_are_examples_for_boto3_and_celery():
@@ -18,12 +25,13 @@ def test_there_are_examples_for_boto3_and_celery():
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_passes(tmp_path, name):
+def test_an_example_passes_whatever_the_developers_environment_says(tmp_path, name):
     (tmp_path / name).write_text(EXAMPLES[name])
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name],
         cwd=tmp_path,
+        env={**os.environ, **THE_DEVELOPERS},
         capture_output=True,
         text=True,
         timeout=90,
