@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from celery.exceptions import QueueNotFound
 
-from app.cli.options import Rate
+from app.cli.options import Finite, Rate
 from app.errors import QueueMissing
 from app.sending.answers import CallFailed, entries_for, fate_of, read_answer
 from app.sending.batches import gather
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 @click.option("--concurrency", type=click.IntRange(1, 32), default=4, show_default=True, help="Calls at a time.")
 @click.option(
     "--retry-for",
-    type=click.FloatRange(min=0),
+    type=Finite(min=0),
     default=120.0,
     show_default=True,
     metavar="SECONDS",
