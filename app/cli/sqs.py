@@ -11,6 +11,7 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,7 +22,11 @@ from app.testing.clock import AdjustableClock
 from app.testing.sqs.account import check_name
 from app.testing.sqs.errors import SQSError
 from app.testing.sqs.faults import Fault
+from app.testing.sqs.keys import EXAMPLE_KEY, AccessKey
 from app.testing.sqs.server import SQSServer
+
+if TYPE_CHECKING:
+    import ssl
 
 DEAD_LETTER_RETENTION = "1209600"
 """Seconds: 14 days, the most there is."""
@@ -30,6 +35,13 @@ DEAD_LETTER_RETENTION = "1209600"
 def _fault(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[Fault]:
     try:
         return [Fault.parse(value) for value in values]
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _access_key(_: click.Context, __: click.Parameter, value: str | None) -> AccessKey | None:
+    try:
+        return None if value is None else AccessKey.parse(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -45,7 +57,7 @@ def _is_loopback(host: str) -> bool:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=9324, show_default=True, help="Port; 0 takes a free one."
 )
-@click.option("--allow-remote", is_flag=True, help="Allow a host that others can reach. Nothing checks who calls.")
+@click.option("--allow-remote", is_flag=True, help="Allow a host that others can reach. Nothing keeps them out.")
 @click.option("--queue", "queues", multiple=True, metavar="NAME", help="Make this queue and its NAME-dead. Repeatable.")
 @click.option(
     "--max-receives",
@@ -75,6 +87,19 @@ def _is_loopback(host: str) -> bool:
 @click.option("--seed", type=int, help="The same ids, faults and jitter for the same calls.")
 @click.option("--region", default="us-east-1", show_default=True, help="As in the ARNs.")
 @click.option("--account", default="000000000000", show_default=True, help="As in the ARNs and queue URLs.")
+@click.option("--strict", is_flag=True, help="Check each request's signature, and answer as AWS when it is wrong.")
+@click.option(
+    "--access-key",
+    callback=_access_key,
+    metavar="ID:SECRET",
+    help=f"The key that --strict knows; by default that of AWS's examples, {EXAMPLE_KEY.id}:{EXAMPLE_KEY.secret}.",
+)
+@click.option(
+    "--tls",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Speak TLS; FOLDER/ca.pem is the authority to trust, made when it is not there.",
+)
 @click.option(
     "--address-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -98,6 +123,9 @@ def command(
     seed: int | None,
     region: str,
     account: str,
+    strict: bool,
+    access_key: AccessKey | None,
+    tls: Path | None,
     address_file: Path | None,
     with_parent: bool,
 ) -> None:
@@ -112,6 +140,8 @@ def command(
             f"{host} can be reached by others, and this server asks nobody who they are: use 127.0.0.1, or say "
             "--allow-remote if you mean it"
         )
+    if access_key is not None and not strict:
+        raise click.UsageError("--access-key goes with --strict: without it, no signature is checked")
     server = SQSServer(
         clock=AdjustableClock(speed=clock_speed),
         round_trip=round_trip / 1000,
@@ -120,6 +150,7 @@ def command(
         seed=seed,
         region=region,
         account_id=account,
+        access_key=(access_key or EXAMPLE_KEY) if strict else None,
     )
     try:
         for fault in faults:
@@ -130,7 +161,18 @@ def command(
         raise click.ClickException(str(error)) from None
     # Messages are many and form no cycles: looking through a million of them again and again finds nothing.
     gc.set_threshold(100_000, 50, 1_000)
-    asyncio.run(_serve(server, host, port, address_file))
+    asyncio.run(_serve(server, host, port, None if tls is None else _tls_context(tls, host), address_file))
+
+
+def _tls_context(folder: Path, host: str) -> ssl.SSLContext:
+    from app.testing.tls import NotInstalled, server_context  # noqa: PLC0415 - most servers are started without
+
+    try:
+        return server_context(folder, host)
+    except NotInstalled as error:
+        raise click.ClickException(str(error)) from None
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"--tls {folder} cannot be used: {error}") from None
 
 
 def _make_queue(server: SQSServer, name: str, max_receives: int) -> None:
@@ -141,13 +183,15 @@ def _make_queue(server: SQSServer, name: str, max_receives: int) -> None:
     server.account.create(now, name, {"RedrivePolicy": json.dumps(policy)})
 
 
-async def _serve(server: SQSServer, host: str, port: int, address_file: Path | None) -> None:
+async def _serve(
+    server: SQSServer, host: str, port: int, tls: ssl.SSLContext | None, address_file: Path | None
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(signum, stop.set)
     try:
-        await server.start(host, port)
+        await server.start(host, port, tls=tls)
     except (OSError, socket.gaierror) as error:
         raise click.ClickException(
             f"cannot listen on {host}:{port} ({error.strerror or error}): choose another --port, or 0 for a free one"

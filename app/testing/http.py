@@ -3,6 +3,8 @@
 The handler is one callable, `Request` in and `Response` out, plain or async. A plain answer is written before the
 next byte is read, so a request costs some 40 microseconds of CPU, system calls included, beside the handler's own.
 
+Over TLS it is the same server: `start` takes an `ssl.SSLContext`.
+
 Everything is bounded: connections, a request's head and body, the time a client may take to send one, the requests
 that wait on one connection, and the answers that a slow reader leaves unread.
 """
@@ -18,9 +20,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
+
+if TYPE_CHECKING:
+    import ssl
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +35,8 @@ MAX_PIPELINED = 16
 """Requests that may wait on one connection before it is no longer read."""
 SWEEP_EVERY = 5.0
 """Seconds between two looks for requests that never came whole."""
+TLS_GOODBYE = 0.5
+"""Seconds that a client has to answer the goodbye of a TLS connection that is closed."""
 
 
 class Request:
@@ -112,27 +119,33 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" fo
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class _Date:
-    """The Date header, formatted once a second."""
+class Date:
+    """The Date header, formatted once a second.
 
-    def __init__(self) -> None:
+    Args:
+        ahead: seconds by which it is ahead of the machine's clock; negative when it is behind.
+    """
+
+    def __init__(self, ahead: float = 0.0) -> None:
+        self.ahead = ahead
         self._second = 0
         self._line = ""
 
     def line(self) -> str:
-        second = int(time.time())
+        """The header, with its end of line."""
+        second = int(time.time() + self.ahead)
         if second != self._second:
             self._second, self._line = second, f"Date: {formatdate(second, usegmt=True)}\r\n"
         return self._line
 
 
-_date = _Date()
+_TODAY = Date()
 
 
-def encode(response: Response, *, close: bool = False, head_only: bool = False) -> bytes:
+def encode(response: Response, *, close: bool = False, head_only: bool = False, date: Date = _TODAY) -> bytes:
     """The bytes of an answer."""
     status, body = response.status, response.body
-    lines = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status {status}\r\n", _date.line()]
+    lines = [_STATUS_LINES.get(status) or f"HTTP/1.1 {status} Status {status}\r\n", date.line()]
     if body:
         lines.append(f"Content-Type: {response.content_type}\r\n")
     if status >= 200 and status not in {204, 304}:
@@ -312,7 +325,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         close = not request.keep_alive or self._server.is_closing
-        self._transport.write(encode(response, close=close, head_only=request.method == "HEAD"))
+        head_only = request.method == "HEAD"
+        self._transport.write(encode(response, close=close, head_only=head_only, date=self._server.date))
         if close:
             self._waiting.clear()  # whoever was told that this is the last answer sends the rest elsewhere
             self._finish_with_close()
@@ -345,13 +359,17 @@ class Connection(asyncio.Protocol):
             self._on_gone.append(callback)
 
     def has_gone_by_now(self) -> bool:
-        """Look into the socket: a goodbye may have arrived that the event loop has not seen yet."""
+        """Look into the socket: a goodbye may have arrived that the event loop has not seen yet.
+
+        Over TLS a goodbye is a message like any other, so whatever has arrived is taken for one: a client that waits
+        for an answer has nothing else to say.
+        """
         if self.is_gone or self._transport.is_closing():
             return True
         shared = self._transport.get_extra_info("socket")
         peek = socket.socket(fileno=shared.fileno())
         try:
-            return peek.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            return peek.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"" or self._server.is_tls
         except BlockingIOError:
             return False
         except OSError:
@@ -400,7 +418,9 @@ class HTTPServer:
         self.max_body = max_body
         self.max_connections = max_connections
         self.read_timeout = read_timeout
+        self.date = Date()
         self.is_closing = False
+        self.is_tls = False
         self.host = ""
         self.port = 0
         self._connections: set[Connection] = set()
@@ -410,20 +430,34 @@ class HTTPServer:
 
     @property
     def url(self) -> str:
-        """Where it listens, as `http://HOST:PORT`."""
+        """Where it listens, as `http://HOST:PORT`, or `https://` over TLS."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def scheme(self) -> str:
+        """`http`, or `https` over TLS."""
+        return "https" if self.is_tls else "http"
 
     @property
     def connections(self) -> int:
         """Clients connected now."""
         return len(self._connections)
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen. Port 0 takes a free one; `OSError` if the port is taken."""
+    async def start(self, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
+        """Listen, over TLS if a context is given. Port 0 takes a free one; `OSError` if the port is taken."""
         self.loop = asyncio.get_running_loop()
         self._empty = asyncio.Event()
-        self._listener = await self.loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+        self.is_tls = tls is not None
+        self._listener = await self.loop.create_server(
+            lambda: Connection(self),
+            host,
+            port,
+            backlog=1024,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else self.read_timeout,
+            ssl_shutdown_timeout=None if tls is None else TLS_GOODBYE,
+        )
         self.host, self.port = self._listener.sockets[0].getsockname()[:2]
         self._sweep()
 

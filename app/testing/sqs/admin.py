@@ -4,9 +4,13 @@ GET    /_sluice/health
 GET    /_sluice/queues                   visible, in flight, delayed and waiting polls of each queue
 GET    /_sluice/stats                    the same, with the counts of every call, the clock, the faults
 GET    /_sluice/clock      POST          {"set": epoch} | {"advance": seconds} | {"speed": factor}
-GET    /_sluice/settings   POST          {"round_trip": s, "jitter": s, "short_receives": bool}
+GET    /_sluice/settings   POST          {"round_trip": s, "jitter": s, "short_receives": bool, "clock_skew": s}
 GET    /_sluice/faults     POST, DELETE  a fault's description gives {"number": n}; DELETE with ?number=n, or all
 POST   /_sluice/fill                     {"queue": name, "count": n, "body": "… {n} …"}
+GET    /_sluice/keys       POST          {"seconds": n} gives a temporary key, {"seconds": null} one that stays
+POST   /_sluice/keys/expire              {"id": key id}: its session is over now
+POST   /_sluice/keys/revoke              {"id": key id}: it is taken back
+POST   /_sluice/actions/NAME             an SQS action that need not be signed; its parameters, its answer
 POST   /_sluice/counts                   counts begin again
 POST   /_sluice/reset                    no queues, faults or counts; settings and clock as they were started with
 """
@@ -22,6 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 from app.testing.http import Request, Response
 from app.testing.sqs.errors import SQSError
 from app.testing.sqs.faults import Fault
+from app.testing.sqs.keys import USUAL_SECONDS, Keys
 from app.testing.sqs.message import draft
 
 if TYPE_CHECKING:
@@ -53,6 +58,10 @@ class Admin:
             ("POST", "settings"): self._set_settings,
             ("GET", "faults"): self._faults,
             ("POST", "faults"): self._add_fault,
+            ("GET", "keys"): self._list_keys,
+            ("POST", "keys"): self._issue_key,
+            ("POST", "keys/expire"): self._expire_key,
+            ("POST", "keys/revoke"): self._revoke_key,
             ("POST", "counts"): self._clear_counts,
             ("POST", "reset"): self._reset,
         }
@@ -61,6 +70,9 @@ class Admin:
         """Answer one request."""
         parts = urlsplit(request.target)
         name = parts.path.removeprefix("/_sluice/").strip("/")
+        action = name.removeprefix("actions/")
+        if (request.method, name) == ("POST", f"actions/{action}") and action in self._server.actions.names:
+            return self._server.call(request, action)
         try:
             values = _object(request.body)
             if (request.method, name) == ("DELETE", "faults"):
@@ -122,6 +134,7 @@ class Admin:
             "round_trip": server.round_trip,
             "jitter": server.jitter,
             "short_receives": server.short_receives,
+            "clock_skew": server.clock_skew,
         }
 
     def _set_settings(self, values: dict[str, Any]) -> dict[str, Any]:
@@ -129,12 +142,13 @@ class Admin:
         short = values.pop("short_receives", self._server.short_receives)
         if not isinstance(short, bool):
             raise TypeError(f"short_receives is true or false, not {short!r}")
-        numbers = _numbers(values, {"round_trip", "jitter"})
-        if any(number < 0 for number in numbers.values()):
+        numbers = _numbers(values, {"round_trip", "jitter", "clock_skew"})
+        if min(numbers.get("round_trip", 0), numbers.get("jitter", 0)) < 0:
             raise ValueError("round_trip and jitter are seconds, 0 or more")
         self._server.short_receives = short
         self._server.round_trip = numbers.get("round_trip", self._server.round_trip)
         self._server.jitter = numbers.get("jitter", self._server.jitter)
+        self._server.clock_skew = numbers.get("clock_skew", self._server.clock_skew)
         return self._settings({})
 
     def _faults(self, _: dict[str, Any]) -> dict[str, Any]:
@@ -154,6 +168,33 @@ class Admin:
         for number in numbers:
             self._server.faults.remove(int(number))
         return _json(self._faults({}))
+
+    @property
+    def _keys(self) -> Keys:
+        if self._server.authentication is None:
+            raise ValueError("this server asks for no keys: start it with --strict")
+        return self._server.authentication.keys
+
+    def _list_keys(self, _: dict[str, Any]) -> dict[str, Any]:
+        rows = [{"id": key.id, "expires_at": key.expires_at, "is_revoked": key.is_revoked} for key in self._keys]
+        return {"keys": rows}
+
+    def _issue_key(self, values: dict[str, Any]) -> dict[str, Any]:
+        seconds = values.get("seconds", USUAL_SECONDS)
+        if seconds is not None:
+            seconds = _numbers({"seconds": seconds}, {"seconds"})["seconds"]
+        return self._keys.issue(self._server.clock.time(), seconds).as_dict()
+
+    def _expire_key(self, values: dict[str, Any]) -> dict[str, Any]:
+        key = self._keys.known(values.get("id"))
+        if key.expires_at is None:
+            raise ValueError(f"the access key {key.id} is not a temporary one: it can be revoked")
+        key.expires_at = min(key.expires_at, self._server.clock.time())
+        return {}
+
+    def _revoke_key(self, values: dict[str, Any]) -> dict[str, Any]:
+        self._keys.known(values.get("id")).is_revoked = True
+        return {}
 
     def _clear_counts(self, _: dict[str, Any]) -> dict[str, Any]:
         self._server.counts.clear()

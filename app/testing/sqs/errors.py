@@ -1,7 +1,8 @@
 """SQS's errors, as its JSON protocol carries them: a type, the older Query code in a header, a status, a sentence.
 
 Names, Query codes and statuses: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
-and the errors of each action there. SDKs that once spoke the Query protocol match on the header's code.
+and the errors of each action there. SDKs that once spoke the Query protocol match on the header's code. Those of
+`authentication` are from recordings of AWS, which that module names.
 """
 
 from __future__ import annotations
@@ -36,13 +37,19 @@ _KINDS: dict[str, tuple[str, str, int]] = {
 } | {
     name: (_COMMON, query_code, status)
     for name, query_code, status in (
+        ("AccessDeniedException", "AccessDenied", 403),
+        ("ExpiredTokenException", "ExpiredToken", 403),
+        ("IncompleteSignatureException", "IncompleteSignature", 400),
         ("InternalFailure", "InternalFailure", 500),
         ("InvalidParameterValueException", "InvalidParameterValue", 400),
+        ("InvalidSignatureException", "SignatureDoesNotMatch", 403),
+        ("MissingAuthenticationTokenException", "MissingAuthenticationToken", 403),
         ("MissingRequiredParameterException", "MissingParameter", 400),
         ("SerializationException", "MalformedInput", 400),
         ("ServiceUnavailable", "ServiceUnavailable", 503),
         ("ThrottlingException", "ThrottlingException", 400),
         ("UnknownOperationException", "InvalidAction", 400),
+        ("UnrecognizedClientException", "InvalidClientTokenId", 403),
     )
 }
 

@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any, Self
 from app.parent import environment_for_children
 from app.testing.sqs.counts import Count, Counts
 from app.testing.sqs.faults import ActiveFault, Fault
+from app.testing.sqs.keys import EXAMPLE_KEY, USUAL_SECONDS, AccessKey
+from app.testing.tls import CA_FILE
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 START_TIMEOUT = 20.0
@@ -41,30 +44,37 @@ class Admin:
 
     Args:
         endpoint_url: where it listens.
+        ca_file: the certificate authority to trust when that is `https://`.
     """
 
-    def __init__(self, endpoint_url: str) -> None:
+    def __init__(self, endpoint_url: str, *, ca_file: Path | None = None) -> None:
         self.endpoint_url = endpoint_url
+        self.ca_file = ca_file
+        self._tls: ssl.SSLContext | None = None
 
     def call(self, method: str, name: str, values: dict[str, Any] | None = None) -> dict[str, Any]:
         """Call `/_sluice/NAME`; `LocalSQSError` if it is refused."""
-        return self._request(method, f"/_sluice/{name}", values, {})
-
-    def action(self, action: str, **parameters: Any) -> dict[str, Any]:
-        """Call an SQS action, without an SDK; `LocalSQSError` if it fails."""
-        return self._request("POST", "/", parameters, {"X-Amz-Target": f"AmazonSQS.{action}"})
-
-    def _request(
-        self, method: str, path: str, values: dict[str, Any] | None, headers: dict[str, str]
-    ) -> dict[str, Any]:
-        host = self.endpoint_url.removeprefix("http://")
-        with contextlib.closing(http.client.HTTPConnection(host, timeout=CALL_TIMEOUT)) as connection:
-            connection.request(method, path, None if values is None else json.dumps(values), headers)
+        with contextlib.closing(self._connection()) as connection:
+            connection.request(method, f"/_sluice/{name}", None if values is None else json.dumps(values))
             response = connection.getresponse()
             answer: dict[str, Any] = json.loads(response.read())
         if response.status != 200:
             raise LocalSQSError(str(answer.get("error") or answer.get("message") or answer))
         return answer
+
+    def action(self, action: str, **parameters: Any) -> dict[str, Any]:
+        """Call an SQS action, without an SDK or a signature; `LocalSQSError` if it fails."""
+        return self.call("POST", f"actions/{action}", parameters)
+
+    def _connection(self) -> http.client.HTTPConnection:
+        scheme, _, host = self.endpoint_url.partition("://")
+        if scheme == "http":
+            return http.client.HTTPConnection(host, timeout=CALL_TIMEOUT)
+        if self._tls is None:
+            import ssl  # noqa: PLC0415 - only who speaks TLS needs it; gevent wants it imported late
+
+            self._tls = ssl.create_default_context(cafile=self.ca_file)
+        return http.client.HTTPSConnection(host, timeout=CALL_TIMEOUT, context=self._tls)
 
 
 class RemoteClock:
@@ -120,20 +130,58 @@ class RemoteFaults:
         self._admin.call("DELETE", "faults")
 
 
+class RemoteKeys:
+    """The access keys that a strict server knows."""
+
+    def __init__(self, admin: Admin) -> None:
+        self._admin = admin
+
+    def issue(self, seconds: float | None = USUAL_SECONDS) -> AccessKey:
+        """A new temporary key that lasts so many seconds by the server's clock, or with `None` one that stays."""
+        return AccessKey(**self._admin.call("POST", "keys", {"seconds": seconds}))
+
+    def expire(self, key: AccessKey) -> None:
+        """End a temporary key's session now: `ExpiredToken` from here on."""
+        self._admin.call("POST", "keys/expire", {"id": key.id})
+
+    def revoke(self, key: AccessKey) -> None:
+        """Take a key back: a temporary one is denied everything from here on, one that stays is not known."""
+        self._admin.call("POST", "keys/revoke", {"id": key.id})
+
+
 class LocalSQS:
     """A local SQS server for tests: `with LocalSQS() as sqs: … sqs.endpoint_url`.
 
     Args:
         port: where to listen on loopback; 0 takes a free one.
         options: more options of `celery -A app sqs`, as `("--round-trip", "20", "--seed", "7")`.
+        strict: check each request's signature.
+        access_key: the key that a strict server knows from the beginning.
+        tls: speak TLS, with a certificate authority of its own in this folder.
     """
 
-    def __init__(self, *, port: int = 0, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        options: tuple[str, ...] = (),
+        strict: bool = False,
+        access_key: AccessKey = EXAMPLE_KEY,
+        tls: Path | None = None,
+    ) -> None:
         self._command = [sys.executable, "-m", "app.cli.sqs", "--port", str(port), "--exit-with-parent", *options]
+        if strict:
+            self._command += ["--strict", "--access-key", f"{access_key.id}:{access_key.secret}"]
+        if tls is not None:
+            self._command += ["--tls", str(tls)]
+        self.access_key = access_key if strict else AccessKey("local", "local")
+        self.ca_file = None if tls is None else tls / CA_FILE
+        self.region = ""
         self._process: subprocess.Popen[bytes] | None = None
-        self._admin = Admin("")
+        self._admin = Admin("", ca_file=self.ca_file)
         self.clock = RemoteClock(self._admin)
         self.faults = RemoteFaults(self._admin)
+        self.keys = RemoteKeys(self._admin)
 
     def __enter__(self) -> Self:
         self.start()
@@ -152,10 +200,11 @@ class LocalSQS:
         )
         self._process = process
         line = _first_line(process)
-        if not line.startswith("http://"):
+        if not line.startswith(("http://", "https://")):
             self.stop()
             raise LocalSQSError("the local SQS server did not start: the reason is on standard error")
         self._admin.endpoint_url = line
+        self.region = self._admin.call("GET", "health")["region"]
 
     def stop(self) -> None:
         """End it; safe to call twice."""
@@ -189,10 +238,10 @@ class LocalSQS:
         """
         return {
             "AWS_ENDPOINT_URL_SQS": self.endpoint_url,
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            **self.access_key.environment,
+            **({} if self.ca_file is None else {"AWS_CA_BUNDLE": str(self.ca_file)}),
             # Both spellings: the lower one wins where it is set.
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
@@ -227,10 +276,24 @@ class LocalSQS:
         return Counts({action: Count(**row) for action, row in rows.items()})
 
     def configure(
-        self, *, round_trip: float | None = None, jitter: float | None = None, short_receives: bool | None = None
+        self,
+        *,
+        round_trip: float | None = None,
+        jitter: float | None = None,
+        short_receives: bool | None = None,
+        clock_skew: float | None = None,
     ) -> None:
-        """Change the round trip and its jitter (seconds), or whether receives are short; `None` leaves as it is."""
-        values = {"round_trip": round_trip, "jitter": jitter, "short_receives": short_receives}
+        """Change the round trip and its jitter (seconds), or whether receives are short; `None` leaves as it is.
+
+        `clock_skew` is by how many seconds the clock that signatures and the Date header go by is ahead of this
+        machine's. Nothing else goes by it: not `clock`, and so no message and no session.
+        """
+        values = {
+            "round_trip": round_trip,
+            "jitter": jitter,
+            "short_receives": short_receives,
+            "clock_skew": clock_skew,
+        }
         self._admin.call("POST", "settings", {name: value for name, value in values.items() if value is not None})
 
     def clear_counts(self) -> None:
@@ -238,7 +301,7 @@ class LocalSQS:
         self._admin.call("POST", "counts")
 
     def reset(self, *, seed: int | None = None) -> None:
-        """Forget all queues, faults and counts; settings and clock are as they were started with."""
+        """Forget all queues, faults, counts and issued keys; settings and clock are as they were started with."""
         self._admin.call("POST", "reset", {} if seed is None else {"seed": seed})
 
 

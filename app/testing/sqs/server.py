@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections import OrderedDict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.testing.clock import AdjustableClock
 from app.testing.http import Answer, HTTPServer, Request, Response
 from app.testing.sqs.account import Account
 from app.testing.sqs.actions import Actions, Call, queue_name
 from app.testing.sqs.admin import Admin
+from app.testing.sqs.authentication import Authentication
 from app.testing.sqs.counts import Count, Counts
 from app.testing.sqs.errors import SQSError
 from app.testing.sqs.faults import Fault, Faults
+from app.testing.sqs.keys import AccessKey, Keys
 from app.testing.sqs.queue import MAX_IN_FLIGHT, Delivery, Queue
 from app.testing.sqs.receiving import Receive, received
+
+if TYPE_CHECKING:
+    import ssl
 
 MAX_REQUEST = 8 * 1024 * 1024
 """Bytes of a request's body: a full batch, each byte of it escaped."""
@@ -67,6 +73,8 @@ class SQSServer:
         region: as in the ARNs.
         account_id: as in the ARNs and queue URLs.
         max_in_flight: the quota of each queue.
+        access_key: check that each request is signed, with this key or one that was issued since; `None` checks
+            nothing.
     """
 
     def __init__(
@@ -80,6 +88,7 @@ class SQSServer:
         region: str = "us-east-1",
         account_id: str = "000000000000",
         max_in_flight: int = MAX_IN_FLIGHT,
+        access_key: AccessKey | None = None,
     ) -> None:
         self.clock = clock or AdjustableClock()
         self.round_trip = round_trip
@@ -88,9 +97,10 @@ class SQSServer:
         self.region = region
         self.account_id = account_id
         self.max_in_flight = max_in_flight
+        self.access_key = access_key
         self.counts = Counts()
-        self.reset(seed=seed)
         self.http = HTTPServer(self.handle, max_body=MAX_REQUEST)
+        self.reset(seed=seed)
         self._admin = Admin(self)
         self._request_number = 0
 
@@ -105,21 +115,26 @@ class SQSServer:
             if timer is not None:
                 timer.cancel()
         # A stream of its own for each, so that one more jitter does not change which call a fault hits.
-        ids, chances, self._random = (random.Random(None if seed is None else f"{seed} {n}") for n in range(3))  # noqa: S311 - nothing here is a secret
+        ids, chances, self._random, keys = (random.Random(None if seed is None else f"{seed} {n}") for n in range(4))  # noqa: S311 - nothing here is a secret
         self.account = Account(
             region=self.region, account_id=self.account_id, random_source=ids, max_in_flight=self.max_in_flight
         )
         self.actions = Actions(self.account)
         self.faults = Faults(actions=self.actions.names, random_source=chances)
+        self.authentication: Authentication | None = None
+        if self.access_key is not None:
+            known = Keys(self.access_key, random_source=keys)
+            self.authentication = Authentication(known, region=self.region, account_id=self.account_id)
+        self.clock_skew = 0.0
         self.counts.clear()
         self._polls: dict[Queue, OrderedDict[Poll, None]] = {}
         self._timers: dict[Queue, asyncio.TimerHandle] = {}
         self._move_timer: asyncio.TimerHandle | None = None
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen; `OSError` if the port is taken."""
+    async def start(self, host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
+        """Listen, over TLS if a context is given; `OSError` if the port is taken."""
         self._loop = asyncio.get_running_loop()
-        await self.http.start(host, port)
+        await self.http.start(host, port, tls=tls)
 
     async def close(self, *, timeout: float = 2.0) -> None:  # noqa: ASYNC109 - a deadline, as HTTPServer has it
         """End the long polls, answer what is in work, close."""
@@ -135,6 +150,15 @@ class SQSServer:
     def endpoint_url(self) -> str:
         """What to give a client as its endpoint."""
         return self.http.url
+
+    @property
+    def clock_skew(self) -> float:
+        """Seconds by which the clock that signatures and answers are dated by is ahead of the machine's."""
+        return self.http.date.ahead
+
+    @clock_skew.setter
+    def clock_skew(self, seconds: float) -> None:
+        self.http.date.ahead = seconds
 
     @property
     def waiting(self) -> int:
@@ -159,6 +183,10 @@ class SQSServer:
         action = request.header(b"x-amz-target").removeprefix(_TARGET_PREFIX)
         if action not in self.actions.names:
             return self._error(_unknown(request))
+        return self.call(request, action, self.authentication)
+
+    def call(self, request: Request, action: str, authentication: Authentication | None = None) -> Any:
+        """Do what a request asks, if it is signed as it should be; without `authentication` nobody asks."""
         count = self.counts.of(action)
         count.calls += 1
         try:
@@ -168,9 +196,18 @@ class SQSServer:
         if not isinstance(parameters, dict):
             count.errors += 1
             return self._error(SQSError("SerializationException", "The body is not a JSON object."))
-        call = Call(parameters, self.clock.time(), f"http://{request.header(b'host') or self.http.url[7:]}")
+        host = request.header(b"host")
+        base_url = f"{self.http.scheme}://{host}" if host else self.http.url
+        call = Call(parameters, self.clock.time(), base_url)
+        refusal = None
+        if authentication is not None:
+            wall = time.time() + self.clock_skew
+            refusal = authentication.refusal(request, action=action, base_url=base_url, now=call.now, wall=wall)
         if self.round_trip or self.jitter or len(self.faults):
-            return self._with_trouble(request, action, call, count)
+            return self._with_trouble(request, action, call, count, refusal)
+        if refusal is not None:
+            count.errors += 1
+            return self._error(refusal)
         if action == "ReceiveMessage":
             return self._receive(request, call, count)
         return self._perform(action, call, count)
@@ -224,7 +261,9 @@ class SQSServer:
 
     # --- one call with a round trip and faults
 
-    async def _with_trouble(self, request: Request, action: str, call: Call, count: Count) -> Answer:
+    async def _with_trouble(
+        self, request: Request, action: str, call: Call, count: Count, refusal: SQSError | None
+    ) -> Answer:
         half = (self.round_trip + self._random.uniform(0.0, self.jitter)) / 2
         if half:
             await asyncio.sleep(half)
@@ -236,7 +275,11 @@ class SQSServer:
                 await request.gone()
             if fault.kind in {"black-hole", "drop"}:
                 return None
-        answer = await self._effect(request, action, call, count, fault)
+        if refusal is not None:
+            count.errors += 1
+            answer: Answer = self._error(refusal)
+        else:
+            answer = await self._effect(request, action, call, count, fault)
         if half:
             await asyncio.sleep(half)
         return answer if fault is None else await _spoilt(answer, fault)

@@ -80,7 +80,7 @@ def test_every_option_reaches_the_server():
     with LocalSQS(options=(*options.split(), *faults)) as sqs:
         admin = Admin(sqs.endpoint_url)
         stats = admin.call("GET", "stats")
-        assert stats["settings"] == {"round_trip": 0.02, "jitter": 0.005, "short_receives": True}
+        assert stats["settings"] == {"round_trip": 0.02, "jitter": 0.005, "short_receives": True, "clock_skew": 0}
         assert stats["clock"]["speed"] == 60
         assert [fault["kind"] for fault in stats["faults"]] == ["drop", "error"]
         assert sqs.create_queue("q").endswith("/123456789012/q")

@@ -707,14 +707,21 @@ def test_faults_are_turned_on_and_off():
 def test_settings_and_clock_are_changed_and_reset_with_all_the_rest():
     async def test(world):
         queue, client = await world.queue(), await world.client()
-        await client.admin("POST", "settings", {"round_trip": 0.01, "jitter": 0.01, "short_receives": True})
+        await client.admin(
+            "POST", "settings", {"round_trip": 0.01, "jitter": 0.01, "short_receives": True, "clock_skew": -60}
+        )
         await client.admin("POST", "clock", {"set": 5.0, "speed": 0})
         assert await client.admin("GET", "clock") == {"time": 5.0, "speed": 0.0}
         await send(client, queue)
         await client.admin("POST", "counts")
         assert world.server.counts.as_dict() == {}
         await client.admin("POST", "reset")
-        assert await client.admin("GET", "settings") == {"round_trip": 0.0, "jitter": 0.0, "short_receives": False}
+        assert await client.admin("GET", "settings") == {
+            "round_trip": 0.0,
+            "jitter": 0.0,
+            "short_receives": False,
+            "clock_skew": 0.0,
+        }
         assert abs((await client.admin("GET", "clock"))["time"] - time.time()) < 5
         assert await client.call("ListQueues") == {}
         await world.queue()
