@@ -7,18 +7,21 @@ and its end is waited for, after it each goes on where it was. In the child they
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gevent.monkey import get_original
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+logger = logging.getLogger(__name__)
+
 #: What gevent would replace. Primitives of the system's own, for threads that share nothing with greenlets.
 allocate_lock = get_original("_thread", "allocate_lock")
+_make_lock = get_original("_thread", "RLock")
 _start_new_thread = get_original("_thread", "start_new_thread")
 _get_native_id = get_original("_thread", "get_native_id")
 _get_ident = get_original("_thread", "get_ident")
@@ -27,8 +30,8 @@ _monotonic = get_original("time", "monotonic")
 
 #: Seconds that a fork waits for the threads to step aside. What takes longer (a name server that does not answer) is
 #: forked beside, as every program with threads does.
-_STEP_ASIDE = 5.0
-_LOOK_AGAIN = 0.0002
+_STEP_ASIDE = 2.0
+_LOOK_AGAIN = 0.0001
 
 
 class NativeThread:
@@ -36,7 +39,8 @@ class NativeThread:
 
     Args:
         target: what it runs. It returns soon once `should_return` is true, and goes on where it was when called again.
-        wake: gets a target that waits to look at `should_return`; called from other threads.
+            An exception of it is logged, and taken for a return.
+        wake: gets a target that waits to look at `should_return`; called from other threads, must not block.
         name: for logs and debuggers.
     """
 
@@ -44,10 +48,11 @@ class NativeThread:
         self._target = target
         self._wake = wake
         self._name = name
-        self._running = allocate_lock()
-        self._ident: int | None = None
-        self._native_id: int | None = None
+        self._life: _Life | None = None
+        #: Whether the target is to be called, or called again once it has returned.
         self._is_wanted = False
+        #: Whether a fork has waited for it in vain, and it has still not returned since.
+        self._is_late = False
         self.should_return = False
 
     def __repr__(self) -> str:
@@ -56,84 +61,175 @@ class NativeThread:
     @property
     def is_running(self) -> bool:
         """Whether it was started, and has not returned."""
-        return bool(self._running.locked())
+        return self._life is not None and self._life.is_on
 
     @property
     def is_current(self) -> bool:
         """Whether the caller is this thread."""
-        return bool(self._ident == _get_ident())
+        return self._life is not None and self._life.is_current
 
     def start(self) -> None:
-        """Run the target, unless it runs already; one that is about to return is started again."""
-        self._is_wanted, self.should_return = True, False
-        if self._running.acquire(False):
-            _threads.add(self)
-            _start_new_thread(self._run, ())
+        """Run the target. One that runs goes on; when it returns without having been asked to, it is called again.
+
+        Raises:
+            RuntimeError: the system gives no more threads, or Python is ending.
+        """
+        with _forks.lock:
+            self._is_wanted = True
+            if self not in _forks.running:
+                _forks.aside.add(self)
+                _forks.let_go_on()
 
     def ask_to_return(self) -> None:
         """Have the target return; does not wait for it."""
-        self._is_wanted, self.should_return = False, True
+        with _forks.lock:
+            self._is_wanted, self.should_return = False, True
         self._wake()
 
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds until the thread is gone from the system; whether it is."""
-        deadline = _monotonic() + timeout
-        if self.is_current or not self._running.acquire(True, timeout):
-            return False
-        self._running.release()
-        while self._is_listed() and _monotonic() < deadline:
-            _sleep(_LOOK_AGAIN)  # it has run its last line of Python, and the system is about to take it away
-        return True
+        return self._life is None or self._life.wait(timeout)
+
+    def step_aside(self) -> None:
+        """Before a fork: return, to be started again after it, unless it was asked to return anyhow."""
+        with _forks.lock:
+            self._is_wanted = self._is_wanted or not self.should_return
+            self.should_return = True
+        self._wake()
+
+    def wait_for_fork(self, timeout: float) -> None:
+        """As `wait`, but no second time in vain before it has returned: one that hangs must not slow every fork."""
+        if not self._is_late:
+            self._is_late = not self.wait(timeout)
+
+    def go_on(self) -> None:
+        """Begin to run, if that is still wanted; with the lock held."""
+        if self._is_wanted:
+            life = _Life()
+            _start_new_thread(self._run, (life,))
+            self._life = life
+            _forks.running.add(self)
 
     def forget(self) -> None:
         """In a forked child, where the thread never was."""
-        self._running = allocate_lock()
-        self._ident = self._native_id = None
+        self._life = None
+        self._is_wanted = self._is_late = self.should_return = False
 
-    def _is_listed(self) -> bool:
-        return self._native_id is not None and os.path.exists(f"/proc/self/task/{self._native_id}")  # noqa: PTH110 - hot
-
-    def _run(self) -> None:
-        self._ident, self._native_id, self._is_wanted = _get_ident(), _get_native_id(), False
+    def _run(self, life: _Life) -> None:
+        life.begin()
         threading.current_thread().name = self._name
         try:
-            self._target()
+            while self._is_to_run(life):
+                try:
+                    self._target()
+                except Exception:
+                    logger.exception("%s ended with an error", self._name)
         finally:
-            self._ident = None
-            self._running.release()
+            life.end()
+
+    def _is_to_run(self, life: _Life) -> bool:
+        with _forks.lock:
+            self._is_late = False
+            if self._is_wanted and not _forks.under_way:
+                self._is_wanted = self.should_return = False
+                return True
+            _forks.running.discard(self)
+            _forks.leaving = [life, *(other for other in _forks.leaving if other.is_listed())]
             if self._is_wanted:
-                self.start()
+                _forks.aside.add(self)
+            return False
 
 
-_threads: weakref.WeakSet[NativeThread] = weakref.WeakSet()
-_aside: list[NativeThread] = []
+class _Life:
+    """One thread of the system's, from its start to its end."""
+
+    def __init__(self) -> None:
+        self._ident: int | None = None
+        self._native_id: int | None = None
+        self._lock = allocate_lock()
+        self._lock.acquire()
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self._lock.locked())
+
+    @property
+    def is_current(self) -> bool:
+        return bool(self._ident == _get_ident())
+
+    def begin(self) -> None:
+        self._ident, self._native_id = _get_ident(), _get_native_id()
+
+    def end(self) -> None:
+        self._ident = None
+        self._lock.release()
+
+    def is_listed(self) -> bool:
+        return os.path.exists(f"/proc/self/task/{self._native_id}")  # noqa: PTH110 - at every fork, so the quickest way
+
+    def wait(self, timeout: float) -> bool:
+        deadline = _monotonic() + timeout
+        if self.is_current or not self._lock.acquire(True, timeout):
+            return False
+        self._lock.release()
+        # It has run its last line of Python, and the system is about to take it away.
+        while self.is_listed():
+            if _monotonic() > deadline:
+                return False
+            _sleep(_LOOK_AGAIN)
+        return True
 
 
-def _before_fork() -> None:
-    _aside[:] = [thread for thread in list(_threads) if thread.is_running and not thread.is_current]
-    for thread in _aside:
-        thread.ask_to_return()
-    deadline = _monotonic() + _STEP_ASIDE
-    for thread in _aside:
-        thread.wait(max(0.0, deadline - _monotonic()))
+class _Forks:
+    """Which threads run, and which wait for a fork to be over."""
+
+    def __init__(self) -> None:
+        #: Held only for moments. Reentrant: a signal handler may start a thread.
+        self.lock = _make_lock()
+        #: How many there are at the moment, each in a thread of its own.
+        self.under_way = 0
+        self.running: set[NativeThread] = set()
+        #: What has returned, and may not be gone yet.
+        self.leaving: list[_Life] = []
+        #: What is to run as soon as no fork is under way.
+        self.aside: set[NativeThread] = set()
+
+    def before(self) -> None:
+        with self.lock:
+            self.under_way += 1
+            threads = [thread for thread in self.running if not thread.is_current]
+        for thread in threads:
+            thread.step_aside()
+        deadline = _monotonic() + _STEP_ASIDE
+        for thread in threads:
+            thread.wait_for_fork(max(0.0, deadline - _monotonic()))
+        for life in self.leaving:
+            life.wait(max(0.0, deadline - _monotonic()))
+
+    def after_in_parent(self) -> None:
+        with self.lock:
+            self.under_way -= 1
+            try:
+                self.let_go_on()
+            except RuntimeError:
+                logger.critical("No thread for %s before the next fork", self.aside, exc_info=True)
+
+    def after_in_child(self) -> None:
+        for thread in self.running | self.aside:
+            thread.forget()
+        self.lock, self.under_way = _make_lock(), 0
+        self.running, self.leaving, self.aside = set(), [], set()
+
+    def let_go_on(self) -> None:
+        """Start what is aside, unless a fork is under way; with the lock held."""
+        while self.aside and not self.under_way:
+            thread = self.aside.pop()
+            try:
+                thread.go_on()
+            except RuntimeError:
+                self.aside.add(thread)
+                raise
 
 
-def _after_fork_in_parent() -> None:
-    for thread in _aside:
-        thread.start()
-    _aside.clear()
-
-
-def _after_fork_in_child() -> None:
-    _aside.clear()
-    for thread in list(_threads):
-        thread.forget()
-    _threads.clear()
-
-
-_hooks: dict[str, Any] = {
-    "before": _before_fork,
-    "after_in_parent": _after_fork_in_parent,
-    "after_in_child": _after_fork_in_child,
-}
-os.register_at_fork(**_hooks)
+_forks = _Forks()
+os.register_at_fork(before=_forks.before, after_in_parent=_forks.after_in_parent, after_in_child=_forks.after_in_child)

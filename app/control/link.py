@@ -45,7 +45,7 @@ class LinkOptions:
 
 
 class ControlLink:
-    """One process's link; its two threads (under gevent greenlets) start when first needed.
+    """One process's link; its two threads (under gevent greenlets) start when first needed, and step aside at forks.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with password and database as redis-py takes them.
@@ -108,7 +108,16 @@ class ControlLink:
 
 
 _links: dict[str, ControlLink] = {}
-os.register_at_fork(after_in_child=_links.clear)  # a forked child has the parent's sockets, but not its threads
+#: What a forked child finds of its parent: connections not to be used nor, as happens to garbage, said goodbye on.
+_inherited: list[ControlLink] = []
+
+
+def _leave_to_the_parent() -> None:
+    _inherited.extend(_links.values())
+    _links.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 def control_link(url: str) -> ControlLink:

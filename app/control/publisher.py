@@ -1,12 +1,12 @@
-"""What goes out over the control link: a bounded buffer, and a thread that empties it."""
+"""What goes out over the control link: a bounded buffer, and what empties it in the background."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from threading import Condition, Thread
+from threading import Condition
 from typing import TYPE_CHECKING, Any
 
+from app.control.background import Background
 from app.resilience import backoff
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class Publisher:
         self._waiting: deque[tuple[str, str]] = deque()
         self._sending = 0
         self._changed = Condition()
-        self._thread: Thread | None = None
         self._failures = 0
+        self._background = Background(self._turn, name="control-writer")
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -47,10 +47,10 @@ class Publisher:
                 self._waiting.popleft()
                 self._state.dropped += 1
             self._waiting.append((topic, payload))
-            self._changed.notify_all()
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name="control-writer", daemon=True)
-                self._thread.start()
+        try:
+            self._background.tell()
+        except RuntimeError as error:  # no thread for it; the next event tries again
+            self._state.fails("publish", error)
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything published is sent; False if it is not within `timeout` seconds, or sending fails."""
@@ -69,7 +69,7 @@ class Publisher:
             for topic, payload in batch:
                 pipe.publish(topic, payload)
             pipe.execute()
-        except Exception as error:  # noqa: BLE001 - whatever it was, the thread must go on
+        except Exception as error:  # noqa: BLE001 - whatever it was, it must go on
             # Sent or not, nobody knows. An event twice would make a monitor count a task twice: it is lost instead.
             self._state.dropped += len(batch)
             self._failures += 1
@@ -90,9 +90,5 @@ class Publisher:
             self._sending = len(batch)
             return batch
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
-            if (pause := self.send_some()) > 0:
-                time.sleep(pause)
+    def _turn(self) -> float | None:
+        return self.send_some() if self._waiting else None

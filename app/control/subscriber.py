@@ -1,15 +1,16 @@
-"""What comes in over the control link: the topics listened to, and a thread that hands out what arrives."""
+"""What comes in over the control link: the topics listened to, and what hands out in the background what arrives."""
 
 from __future__ import annotations
 
 import logging
-import time
-from threading import Condition, RLock, Thread
+from threading import Condition
 from typing import TYPE_CHECKING, Any
 
 import redis
 
 from app.clock import Clock, SystemClock
+from app.control.background import Background
+from app.control.line import Line
 from app.resilience import backoff
 
 if TYPE_CHECKING:
@@ -31,18 +32,25 @@ class Subscriber:
     Args:
         client: the redis-py client.
         state: is told how it goes.
+        line: makes a `Line` of what `client.pubsub()` gives.
     """
 
-    def __init__(self, client: Any, state: LinkState, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, client: Any, state: LinkState, *, clock: Clock | None = None, line: Callable[[Any], Line] = Line
+    ) -> None:
         self._client = client
         self._state = state
         self._clock = clock or SystemClock()
+        self._make_line = line
         self._sinks: dict[str, list[Callable[[str], None]]] = {}
         self._confirmed: set[str] = set()
-        self._changed = Condition(RLock())
-        self._pubsub: Any = None
-        self._thread: Thread | None = None
+        #: Also for who uses the line: one at a time.
+        self._changed = Condition()
+        #: Outlasts `listen`, so that nothing is missed while the process forks.
+        self._line: Line | None = None
+        self._heard = self._asked = 0.0
         self._failures = 0
+        self._background = Background(self._turn, wake=self._wake, name="control-reader", clock=clock)
 
     def subscribe(self, topic: str, sink: Callable[[str], None], *, wait: float) -> bool:
         """Have `sink` called, in this subscriber's thread, with each payload of the topic.
@@ -53,12 +61,13 @@ class Subscriber:
         with self._changed:
             sinks = self._sinks.setdefault(topic, [])
             sinks.append(sink)
-            if len(sinks) == 1 and self._pubsub is not None:
-                self._ask(self._pubsub, "subscribe", topic)
-            self._changed.notify_all()
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name="control-reader", daemon=True)
-                self._thread.start()
+            if len(sinks) == 1 and self._line is not None:
+                self._ask(self._line, "subscribe", topic)
+            try:
+                self._background.tell()
+            except RuntimeError as error:  # no thread for it; the next subscription tries again
+                self._state.fails("listen", error)
+                return False
             self._changed.wait_for(lambda: topic in self._confirmed or self._failures, wait)
             return topic in self._confirmed
 
@@ -70,63 +79,73 @@ class Subscriber:
                 sinks.remove(sink)
             if not sinks and self._sinks.pop(topic, None) is not None:
                 self._confirmed.discard(topic)
-                if self._pubsub is not None:
-                    self._ask(self._pubsub, "unsubscribe", topic)
-
-    def _ask(self, pubsub: Any, verb: str, topic: str) -> None:
-        """Send a (un)subscribe request; if that fails the reader will notice, and ask for all topics anew."""
-        try:
-            getattr(pubsub, ("p" if topic.endswith("*") else "") + verb)(topic)
-        except (redis.RedisError, OSError) as error:
-            logger.debug("%s %s: %s", verb, topic, error)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._sinks)
-            if (pause := self.listen()) > 0:
-                time.sleep(pause)
+                if self._line is not None:
+                    self._ask(self._line, "unsubscribe", topic)
 
     def listen(self) -> float:
-        """Hand out what arrives for as long as anybody listens; the seconds to wait after it failed, else 0."""
-        pubsub: Any = None
+        """Hand out what arrives until nobody listens or a fork is near; the seconds to wait after it failed, else 0."""
         try:
-            self._client.ping()  # a quick answer where there is no server, or another password
-            pubsub = self._client.pubsub()
-            self._listen(pubsub)
-        except Exception as error:  # noqa: BLE001 - whatever it was, the thread must go on
+            if self._line is None:
+                self._client.ping()  # a quick answer where there is no server, or another password
+                self._call()
+            self._hand_out()
+        except Exception as error:  # noqa: BLE001 - whatever it was, it must go on
             with self._changed:
                 self._failures += 1
                 self._changed.notify_all()
+            self._hang_up()
             self._state.fails("listen", error)
             return backoff.delay(self._failures, first=_FIRST_PAUSE, most=_LONGEST_PAUSE)
-        else:
-            return 0.0
-        finally:
-            with self._changed:
-                self._pubsub = None
-                self._confirmed.clear()
-            if pubsub is not None:
-                pubsub.close()
+        if not self._sinks:
+            self._hang_up()
+        return 0.0
 
-    def _listen(self, pubsub: Any) -> None:
+    def _turn(self) -> float | None:
+        return self.listen() if self._sinks or self._line is not None else None
+
+    def _wake(self) -> None:
+        if (line := self._line) is not None:
+            line.wake()
+
+    def _ask(self, line: Line, verb: str, topic: str) -> None:
+        """Send a (un)subscribe request; if that fails the reader will notice, and ask for all topics anew."""
+        try:
+            getattr(line.pubsub, ("p" if topic.endswith("*") else "") + verb)(topic)
+        except (redis.RedisError, OSError) as error:
+            logger.debug("%s %s: %s", verb, topic, error)
+
+    def _call(self) -> None:
+        line = self._make_line(self._client.pubsub())
         with self._changed:
+            self._line = line
             for topic in self._sinks:
-                self._ask(pubsub, "subscribe", topic)
-            self._pubsub = pubsub
-        heard = asked = self._clock.monotonic()
-        while self._sinks:
-            message = pubsub.get_message(timeout=_PING_AFTER / 2)
+                self._ask(line, "subscribe", topic)
+        self._heard = self._asked = self._clock.monotonic()
+
+    def _hang_up(self) -> None:
+        with self._changed:
+            line, self._line = self._line, None
+            self._confirmed.clear()
+        if line is not None:
+            line.close()
+
+    def _hand_out(self) -> None:
+        line = self._line
+        while line is not None and self._sinks and not self._background.should_return:
+            with self._changed:
+                message = line.get_message()
             now = self._clock.monotonic()
             if message is not None:
-                heard = now
+                self._heard = now
                 self._on_message(message)
-            elif now - heard > _DEAD_AFTER:
+            elif now - self._heard > _DEAD_AFTER:
                 raise redis.ConnectionError("the server no longer answers")
-            elif now - max(heard, asked) > _PING_AFTER:
-                asked = now
+            elif now - max(self._heard, self._asked) > _PING_AFTER:
+                self._asked = now
                 with self._changed:
-                    pubsub.ping()
+                    line.pubsub.ping()
+            else:
+                line.wait(_PING_AFTER / 2)
 
     def _on_message(self, message: dict[str, Any]) -> None:
         kind, topic = message["type"], _text(message.get("pattern") or message["channel"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import redis
 
+from app.control.background import Background
 from app.control.publisher import Publisher
 from app.control.state import LinkState
 
@@ -38,13 +39,6 @@ class Pipeline:
         self.server.got += self.batch
 
 
-class NoThread(Publisher):
-    """Its turns are taken by the test."""
-
-    def _run(self):
-        return
-
-
 @pytest.fixture
 def server():
     return Server()
@@ -56,8 +50,10 @@ def state(manual_clock):
 
 
 @pytest.fixture
-def publisher(server, state):
-    return NoThread(server, state, buffer=1000)
+def publisher(server, state, monkeypatch):
+    """Its turns are taken by the test."""
+    monkeypatch.setattr(Background, "tell", lambda _: None)
+    return Publisher(server, state, buffer=1000)
 
 
 def test_what_is_published_arrives_in_order_at_most_five_hundred_in_one_go(publisher, server):
@@ -129,3 +125,23 @@ def test_flush_says_whether_all_is_gone(publisher, server):
     publisher._take = list  # what waits, waits
     publisher.send_some()
     assert not publisher.flush(60)  # and at once, since sending fails
+
+
+def test_where_the_system_gives_no_thread_the_event_waits_for_the_next(publisher, server, state, monkeypatch):
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Background, "tell", no_thread)
+    publisher.publish("t", "1")
+    assert not state.is_up
+    publisher.send_some()
+    assert server.got == [("t", "1")]
+    assert state.is_up
+
+
+def test_a_turn_with_nothing_to_send_talks_to_nobody(publisher, server):
+    assert publisher._turn() is None
+    publisher.publish("t", "1")
+    assert publisher._turn() == 0
+    assert server.got == [("t", "1")]
+    assert publisher._turn() is None

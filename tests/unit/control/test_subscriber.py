@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import redis
 
+from app.control.background import Background
 from app.control.state import LinkState
 from app.control.subscriber import Subscriber
 
@@ -37,7 +38,7 @@ class Server:
     def unsubscribe(self, topic):
         self.asked.append(("unsubscribe", topic))
 
-    def get_message(self, *, timeout):
+    def next(self):
         step = self.script.pop(0)
         step = step() if callable(step) else step
         if isinstance(step, Exception):
@@ -45,9 +46,11 @@ class Server:
         return step
 
 
-class NoThread(Subscriber):
-    def _run(self):
-        return
+class Line:
+    """What nobody waits on."""
+
+    def __init__(self, pubsub):
+        self.pubsub, self.get_message, self.close, self.wait = pubsub, pubsub.next, pubsub.close, lambda _: None
 
 
 @pytest.fixture
@@ -61,8 +64,10 @@ def state(manual_clock):
 
 
 @pytest.fixture
-def subscriber(server, state, manual_clock):
-    return NoThread(server, state, clock=manual_clock)
+def subscriber(server, state, manual_clock, monkeypatch):
+    """Its turns are taken by the test."""
+    monkeypatch.setattr(Background, "tell", lambda _: None)
+    return Subscriber(server, state, clock=manual_clock, line=Line)
 
 
 END = redis.ConnectionError("gone")
@@ -167,3 +172,39 @@ def test_a_sink_that_raises_and_a_closed_file_do_not_end_it(subscriber, server):
     assert subscriber.listen() > 0
     server.script = [ValueError("I/O operation on closed file")]
     assert subscriber.listen() > 0
+
+
+def test_a_fork_nearby_ends_the_listening_and_not_the_connection(subscriber, server, monkeypatch):
+    got = []
+    near = iter([False, False, True])
+    monkeypatch.setattr(Background, "should_return", property(lambda _: next(near, False)))
+    subscriber.subscribe("a", got.append, wait=0)
+    server.script = [lambda: message(b"a", b"before")]
+    assert subscriber._turn() == 0
+    assert (server.asked, server.closed) == ([("subscribe", "a")], 0)
+    assert subscriber.subscribe("a", print, wait=0)  # it is still confirmed
+    server.script = [lambda: message(b"a", b"after"), END]
+    subscriber._turn()
+    assert got == ["before", "after"]
+    assert (server.asked, server.closed, server.pings) == ([("subscribe", "a")], 1, 1)
+
+
+def test_who_unsubscribes_last_while_the_process_forks_ends_it_with_the_next_turn(subscriber, server, monkeypatch):
+    assert subscriber._turn() is None
+    near = iter([True])
+    monkeypatch.setattr(Background, "should_return", property(lambda _: next(near, False)))
+    subscriber.subscribe("a", print, wait=0)
+    subscriber._turn()
+    subscriber.unsubscribe("a", print)
+    assert subscriber._turn() == 0
+    assert server.closed == 1
+    assert subscriber._turn() is None
+
+
+def test_where_the_system_gives_no_thread_nobody_waits_for_a_confirmation(subscriber, state, monkeypatch):
+    def no_thread(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Background, "tell", no_thread)
+    assert subscriber.subscribe("a", print, wait=60) is False
+    assert not state.is_up
