@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,13 +36,13 @@ class Scope(NamedTuple):
 
 def canonical_request(request: Request, signed_headers: Sequence[str]) -> str:
     """The request, written as both sides write it; a signed header that is not there counts as empty."""
-    parts = urlsplit(request.target)
+    path, _, query = request.target.partition("?")
     headers = (f"{name}:{' '.join(request.header(name.encode()).split())}\n" for name in signed_headers)
     return "\n".join(
         (
             request.method,
-            _path(parts.path),
-            _query(parts.query),
+            _path(path),
+            _query(query),
             "".join(headers),
             ";".join(signed_headers),
             hashlib.sha256(request.body).hexdigest(),
