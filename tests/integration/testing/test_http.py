@@ -1,10 +1,12 @@
-"""The HTTP server over real loopback sockets."""
+"""The HTTP server over real loopback sockets, plain and over TLS."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import time
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,15 +15,25 @@ from app.testing import http
 from app.testing.http import HTTPServer, Request, Response
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable
 
 DEADLINE = 10.0
+TLS: dict[str, ssl.SSLContext | None] = {"server": None, "client": None}
+
+
+@pytest.fixture(autouse=True, params=["plain", "tls"])
+def is_tls(request, monkeypatch, tls_contexts):
+    if request.param == "tls":
+        monkeypatch.setitem(TLS, "server", tls_contexts[0])
+        monkeypatch.setitem(TLS, "client", tls_contexts[1])
+    return request.param == "tls"
 
 
 @contextlib.asynccontextmanager
 async def serving(handler, **options) -> AsyncIterator[HTTPServer]:
     server = HTTPServer(handler, **options)
-    await server.start()
+    await server.start(tls=TLS["server"])
     try:
         yield server
     finally:
@@ -30,7 +42,7 @@ async def serving(handler, **options) -> AsyncIterator[HTTPServer]:
 
 @contextlib.asynccontextmanager
 async def client(server: HTTPServer) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection(server.host, server.port)
+    reader, writer = await asyncio.open_connection(server.host, server.port, ssl=TLS["client"])
     try:
         yield reader, writer
     finally:
@@ -220,7 +232,10 @@ def test_the_handler_learns_that_its_client_has_gone():
     run(test)
 
 
-def test_the_socket_knows_of_a_goodbye_before_the_event_loop_does():
+@pytest.mark.parametrize("politely", [True, False])
+def test_the_socket_knows_of_a_goodbye_before_the_event_loop_does(politely, is_tls):
+    """Over TLS a polite one is a message, a rude one is the connection's end as without."""
+
     async def test():
         held: asyncio.Future[Request] = asyncio.get_running_loop().create_future()
 
@@ -232,7 +247,10 @@ def test_the_socket_knows_of_a_goodbye_before_the_event_loop_does():
             writer.write(post(b""))
             request = await held
             assert not request.has_gone_by_now()
-            writer.transport.get_extra_info("socket")._sock.shutdown(1)
+            if politely and is_tls:
+                writer.close()  # a message: without TLS nothing would be sent before the next turn
+            else:
+                writer.transport.get_extra_info("socket")._sock.shutdown(1)
             assert not request.is_gone
             assert request.has_gone_by_now()
 
@@ -300,5 +318,25 @@ def test_a_request_that_never_comes_whole_is_cut_off(monkeypatch):
                 await answer(reader)
             patient.write(post(b"still here"))
             assert (await answer(idle))[0] == 200
+
+    run(test)
+
+
+def test_where_it_listens_says_what_it_speaks(is_tls):
+    async def test():
+        async with serving(echo) as server:
+            assert server.url == f"{'https' if is_tls else 'http'}://127.0.0.1:{server.port}"
+
+    run(test)
+
+
+def test_its_clock_can_be_ahead_in_its_answers():
+    async def test():
+        async with serving(echo) as server, client(server) as (reader, writer):
+            server.date.ahead = 3600
+            writer.write(post(b""))
+            _, headers, _ = await answer(reader)
+            ahead = parsedate_to_datetime(headers["date"]).timestamp() - time.time()
+            assert 3590 < ahead < 3610
 
     run(test)

@@ -15,9 +15,16 @@ from app.testing.sqs.faults import KINDS, Fault
 from app.testing.sqs.server import SQSServer
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable
 
 DEADLINE = 20.0
+
+
+@pytest.fixture(params=["plain", "tls"])
+def tls(request, tls_contexts):
+    """The contexts of both sides; `None` for plain HTTP."""
+    return tls_contexts if request.param == "tls" else None
 
 
 async def eventually(predicate: Callable[[], bool]) -> None:
@@ -29,7 +36,7 @@ class Client:
     """One connection that speaks JSON to SQS."""
 
     def __init__(self, server: SQSServer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.host = server.endpoint_url.removeprefix("http://")
+        self.host = server.endpoint_url.partition("://")[2]
         self.reader, self.writer = reader, writer
 
     def start(self, action: str, **parameters: Any) -> None:
@@ -79,6 +86,9 @@ class Client:
     def leave(self) -> None:
         self.writer.transport.abort()
 
+    def say_goodbye(self) -> None:
+        self.writer.close()
+
     async def bodies(self, queue: str, **parameters: Any) -> list[str]:
         result = await self.call("ReceiveMessage", QueueUrl=queue, MaxNumberOfMessages=10, **parameters)
         return [message["Body"] for message in result.get("Messages", [])]
@@ -87,13 +97,14 @@ class Client:
 class World:
     """A server, and as many clients as it takes."""
 
-    def __init__(self, stack: contextlib.AsyncExitStack, **options: Any) -> None:
+    def __init__(self, stack: contextlib.AsyncExitStack, tls: ssl.SSLContext | None, **options: Any) -> None:
         self.source = ManualClock()
         self.server = SQSServer(**options)
         self._stack = stack
+        self._tls = tls
 
     async def client(self) -> Client:
-        reader, writer = await asyncio.open_connection(self.server.http.host, self.server.http.port)
+        reader, writer = await asyncio.open_connection(self.server.http.host, self.server.http.port, ssl=self._tls)
         client = Client(self.server, reader, writer)
         self._stack.callback(client.leave)
         return client
@@ -109,11 +120,16 @@ class World:
         return self.server.counts.of(action)
 
 
-def run(test: Callable[[World], Awaitable[None]], **options: Any) -> None:
+def run(
+    test: Callable[[World], Awaitable[None]],
+    *,
+    tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
+    **options: Any,
+) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(DEADLINE), contextlib.AsyncExitStack() as stack:
-            world = World(stack, **options)
-            await world.server.start()
+            world = World(stack, tls and tls[1], **options)
+            await world.server.start(tls=tls and tls[0])
             stack.push_async_callback(world.server.close, timeout=0.1)
             await test(world)
 
@@ -140,7 +156,7 @@ def test_a_waiting_poll_answers_when_its_time_is_up():
 
 
 @pytest.mark.parametrize("polls", [1, 50])
-def test_a_client_that_left_is_not_given_messages_and_swallows_no_wake_up(polls):
+def test_a_client_that_left_is_not_given_messages_and_swallows_no_wake_up(polls, tls):
     """Many polls leave; the next message goes to the one that is still there."""
 
     async def test(world):
@@ -159,24 +175,25 @@ def test_a_client_that_left_is_not_given_messages_and_swallows_no_wake_up(polls)
         assert [message["Body"] for message in result["Messages"]] == ["x"]
         await world.until_waiting(0)
 
-    run(test)
+    run(test, tls=tls)
 
 
-def test_a_message_sent_just_as_the_only_poll_leaves_stays_visible():
+@pytest.mark.parametrize("leave", [Client.leave, Client.say_goodbye])
+def test_a_message_sent_just_as_the_only_poll_leaves_stays_visible(leave, tls):
     async def test(world):
         queue, sender = await world.queue(), await world.client()
         for _ in range(50):
             client = await world.client()
             client.start("ReceiveMessage", QueueUrl=queue, WaitTimeSeconds=20)
             await world.until_waiting(1)
-            client.leave()
+            leave(client)
             await send(sender, queue)
             [body] = await sender.bodies(queue, VisibilityTimeout=0)
             assert body == "x"
             await world.until_waiting(0)
             world.server.account.queues["q"].purge(0)
 
-    run(test)
+    run(test, tls=tls)
 
 
 def test_a_poll_that_timed_out_swallows_no_wake_up(monkeypatch):
@@ -250,7 +267,7 @@ class Crowd:
             await asyncio.sleep(0.001)
 
 
-def test_a_hundred_pollers_and_senders_lose_nothing_and_repeat_nothing():
+def test_a_hundred_pollers_and_senders_lose_nothing_and_repeat_nothing(tls):
     """Also while polls are left in the middle of their wait: each message arrives exactly once."""
 
     async def test(world):
@@ -265,7 +282,7 @@ def test_a_hundred_pollers_and_senders_lose_nothing_and_repeat_nothing():
         assert sorted(crowd.got) == list(range(1000))
         assert crowd.left > 0
 
-    run(test)
+    run(test, tls=tls)
 
 
 def test_ten_messages_wake_as_many_polls_as_they_fill():
