@@ -1,5 +1,7 @@
 """One suite for every SQS server: ours in `make test`, ministack and ElasticMQ beside it in `make test-all`.
 
+Ours comes twice, plain and as near to AWS as it gets: with signatures checked, over TLS.
+
 AWS's documentation decides. Where a foreign server differs, `DIFFERENCES` says so: the test is then expected to fail
 there, and fails the run on the day it passes. docs/local-sqs.md repeats the table.
 """
@@ -25,6 +27,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from app.parent import environment_for_children
+from app.testing.sqs.keys import AccessKey
 from app.testing.sqs.process import LocalSQS
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
 START_TIMEOUT = 60.0
+ANY_KEY = AccessKey("test", "test")
+"""What is sent to servers that do not look."""
 
 DIFFERENCES: dict[str, dict[str, str]] = {
     # test (or test[parameter]) → what the server does instead
@@ -98,9 +103,11 @@ CODES: dict[str, dict[str, str]] = {
 class Server:
     """A server under test, and how time passes in it."""
 
-    def __init__(self, name: str, endpoint_url: str) -> None:
+    def __init__(self, name: str, endpoint_url: str, key: AccessKey = ANY_KEY, ca_file: Path | None = None) -> None:
         self.name = name
         self.endpoint_url = endpoint_url
+        self._key = key
+        self._ca_file = ca_file
         self._numbers = itertools.count(1)
         self.client = self.new_client()
 
@@ -109,8 +116,9 @@ class Server:
             "sqs",
             endpoint_url=self.endpoint_url,
             region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=self._key.id,
+            aws_secret_access_key=self._key.secret,
+            verify=None if self._ca_file is None else str(self._ca_file),
             config=Config(retries={"total_max_attempts": 1}, read_timeout=30, max_pool_connections=50),
         )
 
@@ -163,7 +171,7 @@ class OurServer(Server):
     """Ours has a clock that can be moved."""
 
     def __init__(self, local: LocalSQS) -> None:
-        super().__init__("ours", local.endpoint_url)
+        super().__init__("ours", local.endpoint_url, local.access_key, local.ca_file)
         self.local = local
 
     def let_pass(self, seconds: float) -> None:
@@ -227,6 +235,12 @@ def ours() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with LocalSQS(strict=True, tls=tmp_path_factory.mktemp("tls")) as local:
+        yield OurServer(local)
+
+
+@pytest.fixture(scope="session")
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """In an environment of its own, as it pins an old botocore; made once, and again when the lock changes."""
     lock = ROOT / "locks" / "ministack.txt"
@@ -271,6 +285,7 @@ def elasticmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(
     params=[
         "ours",
+        "strict",
         pytest.param("ministack", marks=pytest.mark.needs("python3")),
         pytest.param("elasticmq", marks=[pytest.mark.needs("java"), pytest.mark.needs("mvn")]),
     ],

@@ -102,7 +102,8 @@ def test_ipv6_loopback_is_loopback():
 
 def test_importing_the_command_imports_no_client_library():
     """`make up` starts several of these: each must be up in a fraction of a second."""
-    code = "import app.cli.sqs, sys; print(sorted({'celery', 'kombu', 'boto3', 'botocore', 'gevent', 'trustme'} & set(sys.modules)))"
+    libraries = {"celery", "kombu", "boto3", "botocore", "gevent", "trustme"}
+    code = f"import app.cli.sqs, sys; print(sorted({libraries} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.strip() == "[]"
 
