@@ -14,14 +14,16 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "local-sqs.md"
 EXAMPLES = dict(re.findall(r"<!-- run: (\S+) -->\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
 THE_DEVELOPERS = {
     "AWS_PROFILE": "nope",
+    "AWS_CA_BUNDLE": "/nowhere.pem",
+    "AWS_SESSION_TOKEN": "somebody's",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
     "http_proxy": "http://127.0.0.1:1",
     "no_proxy": "intranet",
 }
 
 
-def test_there_are_examples_for_boto3_and_celery():
-    assert sorted(EXAMPLES) == ["test_boto3.py", "test_celery.py"]
+def test_there_are_examples_for_boto3_celery_and_signatures():
+    assert sorted(EXAMPLES) == ["test_boto3.py", "test_celery.py", "test_strict.py"]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
