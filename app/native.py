@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
+import warnings
 from typing import TYPE_CHECKING
 
 from gevent.monkey import get_original
@@ -28,9 +30,9 @@ _get_ident = get_original("_thread", "get_ident")
 _sleep = get_original("time", "sleep")
 _monotonic = get_original("time", "monotonic")
 
-#: Seconds that a fork waits for the threads to step aside. What takes longer (a name server that does not answer) is
-#: forked beside, as every program with threads does.
-_STEP_ASIDE = 2.0
+#: Seconds that a fork waits for the threads to step aside, which takes them milliseconds. What waits for a server that
+#: does not answer is forked beside: a worker must not stand still because of it.
+_STEP_ASIDE = 0.5
 _LOOK_AGAIN = 0.0001
 
 
@@ -230,6 +232,10 @@ class _Forks:
                 self.aside.add(thread)
                 raise
 
+
+if sys.version_info >= (3, 13):
+    # There os.fork counts the threads when its hooks have run, ours have started again by then, and the warning is wrong.
+    warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded", DeprecationWarning)
 
 _forks = _Forks()
 os.register_at_fork(before=_forks.before, after_in_parent=_forks.after_in_parent, after_in_child=_forks.after_in_child)
