@@ -234,7 +234,7 @@ class _Forks:
 
 
 if sys.version_info >= (3, 13):
-    # There os.fork counts the threads when its hooks have run, ours have started again by then, and the warning is wrong.
+    # There os.fork counts the threads after its hooks, which have started ours again: the warning is wrong.
     warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded", DeprecationWarning)
 
 _forks = _Forks()
