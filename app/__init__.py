@@ -2,12 +2,13 @@
 
 The map, in the order in which a message meets it:
 
-    SQS -> transport/poller -> transport/channel -> Celery (strategy, pool) -> your function in tasks/ -> downstream
-        -> transport/channel: delete, or come back later
+    SQS -> transport/receiver -> transport/intake -> Celery (strategy, pool) -> your function in tasks/ -> downstream
+        -> outcome -> transport/custody: delete, or come back later
 
     celery.py      the composition root: settings in, each part installed; nothing imports it
     base_task.py   the base task, and what the worker keeps of a message while its task runs
     consumer.py    Celery's consumer: what becomes of messages that it can make nothing of
+    autoscaler.py  Celery's, which sees what waits for the pool
     worker.py      what a worker checks, logs and promises around its run
     loader.py      how the modules with tasks are imported
     report.py      what is in force here
@@ -20,7 +21,7 @@ The map, in the order in which a message meets it:
     local/         what `up` runs on this machine, and what it says of it
     supervisor/    how processes are started, watched and stopped; knows nothing of which
     testing/       what you need to test your own tasks: a local SQS server, a clock set by hand
-    errors.py clock.py parent.py   leaves
+    outcome.py errors.py clock.py parent.py native.py   leaves
 
 This module is the one public door for authors of tasks: `from app import task`. It loads what is asked for, when it is
 asked for, so that `import app.resilience` builds no Celery application.

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from billiard.einfo import ExceptionInfo
+from billiard.einfo import ExceptionWithTraceback
+from billiard.exceptions import WorkerLostError
 from celery import Task as CeleryTask
 from celery import shared_task
+from celery.exceptions import Reject, TaskRevokedError
 from celery.worker.request import Request as CeleryRequest
+from celery.worker.state import task_ready
+
+from app import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,13 +27,21 @@ def _soft_limit(hard: float) -> float:
 
 
 class Request(CeleryRequest):
-    """A delivery on its way through the worker: Celery's own, private by default and always settled."""
+    """A delivery on its way through the worker: Celery's own, private by default and always settled.
+
+    It settles its delivery itself: Celery maps a failure and a rejected message to the same verb of the channel.
+    """
 
     #: In force for this delivery, in seconds: hard and soft; None is the worker's default.
     time_limits: tuple[float | None, float | None]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, message: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(message, *args, **kwargs)
+        #: What SQS handed out; None for a message of another transport.
+        self.delivery = getattr(message, "delivery", None)
+        self.acknowledged: bool = False
+        #: What becomes of it unless it is done.
+        self._outcome = outcome.retry()
         hard, soft = self.time_limits
         hard, soft = hard or self.task.time_limit, soft or self.task.soft_time_limit
         if hard and (not soft or soft >= hard):
@@ -65,20 +78,77 @@ class Request(CeleryRequest):
         super().send_event(type, **fields)
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Celery makes a subclass for each task, whose `on_success` cannot take what a task left by SystemExit.
+        """Celery makes a subclass for each task, with methods of its own for speed; these are put around them.
 
-        That is how all but the prefork pool report it; the message would never be settled, nor its slot given back.
+        Its `on_success` cannot take what a task left by SystemExit, as all but the prefork pool report it: the message
+        would never be settled, nor its slot given back. And a greenlet that was killed reports success without a run
+        time: its message would be deleted.
         """
         super().__init_subclass__(**options)
-        on_success = cls.on_success
+        on_success, execute_using_pool = cls.on_success, cls.execute_using_pool
 
         def on_end(self: Request, result: Any, **more: Any) -> Any:
-            return self.on_failure(result) if isinstance(result, ExceptionInfo) else on_success(self, result, **more)
+            failed, returned, runtime = result if isinstance(result, tuple) else (True, result, None)
+            if failed:
+                return self.on_failure(returned, return_ok=True)
+            if runtime is None:
+                return self.on_killed()
+            return on_success(self, result, **more)
 
-        cls.on_success = on_end
+        def enter_pool(self: Request, pool: Any, **more: Any) -> Any:
+            self.enter_pool()
+            return execute_using_pool(self, pool, **more)
+
+        cls.on_success, cls.execute_using_pool = on_end, enter_pool
+
+    @property
+    def _limit(self) -> float | None:
+        """Seconds that the task may take."""
+        limit: float | None = self.time_limits[0] or self._app.conf.task_time_limit
+        return limit
+
+    def enter_pool(self) -> None:
+        """The pool is about to get it.
+
+        Raises:
+            TaskRevokedError: it must not run any more: it was handed back, or its lease is over.
+        """
+        if self.delivery is not None and not self.delivery.enter_pool(limit=self._limit):
+            task_ready(self)
+            raise TaskRevokedError(self.id)
+
+    def on_accepted(self, pid: int, time_accepted: float) -> None:
+        """The task begins."""
+        if self.delivery is not None:
+            self.delivery.started(limit=self._limit)
+        super().on_accepted(pid, time_accepted)
+
+    def on_killed(self) -> None:
+        """The greenlet was killed, and nobody said that the task is revoked: hand its message back."""
+        task_ready(self)
+        self._outcome = outcome.RETURNED
+        self.reject(requeue=True)
+
+    def acknowledge(self) -> None:
+        """The message is done with."""
+        if self.delivery is None:
+            super().acknowledge()
+        elif not self.acknowledged:
+            self.acknowledged = True
+            self.delivery.settle(outcome.DONE)
+
+    def reject(self, requeue: bool = False) -> None:
+        """The message is not done with."""
+        if self.delivery is None:
+            super().reject(requeue)
+        elif not self.acknowledged:
+            self.acknowledged = True
+            self.delivery.settle(self._outcome)
+            self.send_event("task-rejected", requeue=requeue)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         """Settle what failed. A task's MemoryError ends Celery's whole worker; here it is a failure like others."""
+        self._outcome = _outcome_of(exc_info)
         try:
             super().on_failure(exc_info, send_failed_event, return_ok)
         except MemoryError:
@@ -89,7 +159,20 @@ class Request(CeleryRequest):
         """Settle what ran into its hard time limit: Celery's gevent pool reports it here and nowhere else."""
         super().on_timeout(soft, timeout)
         if not soft and self.task.acks_late:
+            self._outcome = outcome.retry(reason=f"its time limit of {timeout:g} s was over")
             self.reject(requeue=True)  # once only: prefork, which also reports the killed process, finds it settled
+
+
+def _outcome_of(exc_info: Any) -> outcome.Outcome:
+    """What becomes of a message whose task did not succeed."""
+    error = exc_info.exception
+    if isinstance(error, ExceptionWithTraceback):
+        error = error.exc
+    if isinstance(error, WorkerLostError):
+        return outcome.LOST
+    if isinstance(error, Reject) and not error.requeue:
+        return outcome.reject(f"the task rejected it: {error.reason}")
+    return outcome.retry(reason=type(error).__name__)
 
 
 class Task(CeleryTask):

@@ -35,7 +35,8 @@ def _queue_options(queue: QueueSettings) -> QueueOptions:
         account=queue.address.account if queue.address else None,
         url=queue.url if queue.url and "://" in queue.url else None,
         visibility=queue.visibility,
-        polls=queue.polls,
+        polls_min=queue.polls_min,
+        polls_max=queue.polls_max,
         prefetch=queue.prefetch,
         max_age=queue.max_age,
     )
@@ -47,9 +48,14 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
             endpoint_url=settings.aws_endpoint_url_sqs,
             region=settings.aws_region,
             queues={queue.name: _queue_options(queue) for queue in settings.queues},
-            default=QueueOptions(visibility=settings.visibility_timeout, polls=settings.polls),
+            default=QueueOptions(
+                visibility=settings.visibility_timeout, polls_min=settings.polls_min, polls_max=settings.polls_max
+            ),
             make=tuple(provision.wanted(settings.queues)) if settings.is_local else (),
             wait=settings.poll_wait,
+            prefetch_seconds=settings.prefetch_seconds,
+            prefetch_bytes=settings.prefetch_bytes,
+            settle_linger=settings.settle_linger,
             retry_first=settings.retry_backoff,
             retry_most=settings.retry_backoff_max,
         ),

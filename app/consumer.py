@@ -8,12 +8,14 @@ deployment the next one may) or the queue's redrive policy moves it to the dead-
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from celery import signals
 from celery.platforms import EX_FAILURE
 from celery.worker.consumer import Consumer as CeleryConsumer
 
+from app import outcome
 from app.errors import QueueMissing
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,22 @@ class Consumer(CeleryConsumer):
         except QueueMissing as error:
             logger.critical("%s", error)
             raise SystemExit(EX_FAILURE) from None
+
+    def connect(self) -> Any:
+        """The connection to the broker, whose intake knows from now on how many tasks the pool runs at once."""
+        connection = super().connect()
+        connection.transport.places = partial(places, self.pool)
+        connection.transport.most_places = self._most_places
+        return connection
+
+    def _most_places(self) -> int:
+        scaler = getattr(self.controller, "autoscaler", None)
+        return places(self.pool) if scaler is None else max(places(self.pool), int(scaler.max_concurrency))
+
+    def begin_drain(self) -> None:
+        """Ask for nothing more and begin nothing more; from any thread and any signal handler."""
+        if self.connection is not None:
+            self.connection.transport.begin_drain()
 
     def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - Celery's signature
         """The message names no task."""
@@ -63,4 +81,14 @@ class Consumer(CeleryConsumer):
             info.get("sqs_message_id"),
             reason,
         )
-        message.reject_log_error(logger, self.connection_errors)
+        if getattr(message, "delivery", None) is None:
+            message.reject_log_error(logger, self.connection_errors)
+        else:
+            message.delivery.settle(outcome.retry(reason=reason))
+
+
+def places(pool: Any) -> int:
+    """How many tasks a pool runs at once: what it has grown or shrunk to, where it can."""
+    if pool.is_green:
+        return int(pool._pool.size)  # noqa: SLF001 - gevent's; its `num_processes` is how many run now
+    return int(pool.num_processes)

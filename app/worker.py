@@ -13,6 +13,8 @@ from celery.platforms import EX_FAILURE
 from celery.utils.text import str_to_list
 from gevent.monkey import get_original
 
+from app.transport.custody import close_all
+
 if TYPE_CHECKING:
     from settings.environment import Settings
 
@@ -29,6 +31,8 @@ _CAN_GROW = {"prefork", "gevent"}
 _TASK_LOGGERS = ("celery.worker.strategy", "celery.app.trace")
 #: The one that shows what the pool is called with, at DEBUG.
 _POOL_LOGGER = "celery.pool"
+#: Seconds for the last deletes.
+_FLUSH = 5.0
 #: Seconds that a cold shutdown may take before the process ends itself.
 _COLD_SHUTDOWN = 5.0
 
@@ -47,6 +51,7 @@ def install(settings: Settings) -> None:
     deadline = _DrainDeadline(settings.drain_timeout)
     signals.worker_init.connect(deadline.watch, weak=False)
     signals.worker_shutting_down.connect(deadline.begin, weak=False)
+    signals.worker_shutdown.connect(_flush, weak=False)
 
 
 def _check_options(options: dict[str, Any], conf: Any, **_: Any) -> None:
@@ -69,6 +74,11 @@ def _check_options(options: dict[str, Any], conf: Any, **_: Any) -> None:
             f"There is no queue {', '.join(unknown)} to consume from: the settings describe {', '.join(known)}. "
             "Correct -Q (or -X), or add the queue to settings/queues.py."
         )
+
+
+def _flush(**_: Any) -> None:
+    """All tasks have ended: tell SQS the last of it."""
+    close_all(_FLUSH)
 
 
 class _Greeting:
@@ -120,9 +130,8 @@ class _DrainDeadline:
             _start_real_thread(self._run, ())
 
     def _run(self) -> None:
-        hub = getattr(self._worker, "hub", None)
-        if hub is not None:
-            hub.call_soon(lambda: None)  # the event loop may be asleep for ten seconds, and a signal does not wake it
+        if (consumer := getattr(self._worker, "consumer", None)) is not None:
+            consumer.begin_drain()
         _real_sleep(self._timeout)
         logger.warning("Not drained after %.0f s (SLUICE_DRAIN_TIMEOUT): running tasks are killed", self._timeout)
         os.kill(os.getpid(), signal.SIGQUIT)

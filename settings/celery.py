@@ -50,6 +50,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "event_serializer": "json",
         # What Celery can make nothing of stays in the queue and out of the log; its own consumer deletes some of it.
         "worker_consumer": "app.consumer:Consumer",
+        # What waits for the pool is held back by the transport; its own autoscaler would see no reason to grow.
+        "worker_autoscaler": "app.autoscaler:Autoscaler",
         # -- How much a worker takes. ---------------------------------------------------------------------------------
         "worker_prefetch_multiplier": settings.prefetch_multiplier,
         # Every task ends: one that hangs would keep its place and its message for ever. The task's own limits win.

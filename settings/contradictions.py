@@ -64,6 +64,13 @@ def _pairs(s: Settings) -> Iterator[tuple[Problem, str]]:
             f"below the first wait, SLUICE_RETRY_BACKOFF ({s.retry_backoff:g} s); raise it, or lower the first wait",
             "SLUICE_RETRY_BACKOFF",
         )
+    if s.polls_min > s.polls_max:
+        yield _pair(
+            "SLUICE_POLLS_MIN",
+            s.polls_min,
+            f"above SLUICE_POLLS_MAX ({s.polls_max}); lower it, or raise the other",
+            "SLUICE_POLLS_MAX",
+        )
     if s.drain_timeout < s.poll_wait:
         yield _pair(
             "SLUICE_DRAIN_TIMEOUT",

@@ -67,7 +67,8 @@ _EXAMPLES = {
     "url": "https://sqs.eu-west-1.amazonaws.com/123456789012/prod-user-mails",
     "dead_letter": "user-mails-failed",
     "prefetch": "50",
-    "polls": "2",
+    "polls_min": "2",
+    "polls_max": "5",
     "visibility": "120",
     "max_age": "3600",
     "max_receives": "20",
@@ -75,7 +76,8 @@ _EXAMPLES = {
 
 _DEFAULTS_OF_QUEUES = {
     "prefetch": "SLUICE_PREFETCH",
-    "polls": "SLUICE_POLLS",
+    "polls_min": "SLUICE_POLLS_MIN",
+    "polls_max": "SLUICE_POLLS_MAX",
     "visibility": "SLUICE_VISIBILITY_TIMEOUT",
     "max_age": "SLUICE_MAX_AGE",
     "max_receives": "SLUICE_MAX_RECEIVES",

@@ -157,9 +157,14 @@ class Settings(BaseSettings):
     """The most messages of one queue that a worker has in work or waiting, so that one queue cannot take all of its
     places. No limit by default: most workers have one queue."""
 
-    polls: Polls = Field(1, validation_alias="SLUICE_POLLS")
-    """Long polls that a worker has open at each queue at once. One brings ten messages per round trip, which is enough
-    for most services behind a queue; each costs an empty receive per wait while the queue is idle."""
+    polls_min: Polls = Field(1, validation_alias="SLUICE_POLLS_MIN")
+    """Receives that a worker has in flight at each queue while it is idle. One is enough: a message ends its wait at
+    once. Each costs an empty receive per wait."""
+
+    polls_max: Polls = Field(20, validation_alias="SLUICE_POLLS_MAX")
+    """Receives that a worker has in flight at each queue at most. Each brings ten messages per round trip, so twenty
+    bring 20,000 a second at 10 ms: more than a Python process works off. How many there are between the two follows
+    the backlog and the free slots."""
 
     max_age: MaxAge = Field(None, validation_alias="SLUICE_MAX_AGE")
     """The age at which a message counts as late: what you promise of this queue. Late messages run all the same; they
@@ -175,6 +180,24 @@ class Settings(BaseSettings):
     )
     """How many messages a worker may hold for each task that it can run at once. An upper bound: ten come per receive,
     so with less than ten a small pool waits for the network; more only keeps messages from other workers."""
+
+    prefetch_seconds: Annotated[Seconds, Field(ge=0, le=LONGEST_LEASE)] = Field(
+        1.0, validation_alias="SLUICE_PREFETCH_SECONDS"
+    )
+    """How long a message may wait in a worker before its task begins, as far as the run times measured so far tell. A
+    worker holds as many messages as its pool runs at once, and beyond that only what begins within this time: with
+    quick tasks up to the multiplier's bound, with slow ones none, since they could begin elsewhere. At 0 it never holds
+    more than run."""
+
+    prefetch_bytes: Annotated[int, Unit("bytes"), Field(ge=2**20, le=2**40)] = Field(
+        64 * 2**20, validation_alias="SLUICE_PREFETCH_BYTES"
+    )
+    """The most bytes of message bodies that a worker holds. A message may have 1 MiB, so that 500 of them would be half
+    a gigabyte. A single message may exceed it."""
+
+    settle_linger: Annotated[Seconds, Field(ge=0, le=1)] = Field(0.02, validation_alias="SLUICE_SETTLE_LINGER")
+    """How long a delete waits for others to share its call, since ten cost as much as one. Short beside any lease; at
+    more than a few hundred messages a second the calls are full before it is over."""
 
     poll_wait: Annotated[int, Unit("seconds"), Field(ge=1, le=20)] = Field(20, validation_alias="SLUICE_POLL_WAIT")
     """How long a receive waits for a message. The most that SQS allows: each empty answer is paid for, and a message

@@ -22,7 +22,8 @@ class Queue:
     url: str | None = None
     dead_letter: str | None = None
     prefetch: int | None = None
-    polls: int | None = None
+    polls_min: int | None = None
+    polls_max: int | None = None
     visibility: int | None = None
     max_age: float | None = None
     max_receives: int | None = None
@@ -40,7 +41,7 @@ def _queue_url(url: str) -> str:
 
 # The types of what a queue has and the environment gives a default for: checked alike in both places.
 Prefetch = Annotated[int | None, Unit("messages"), Unset("as many as the worker takes in all"), Field(ge=1, le=100_000)]
-Polls = Annotated[int, Unit("long polls"), Field(ge=1, le=50)]
+Polls = Annotated[int, Unit("receives"), Field(ge=1, le=50)]
 Visibility = Annotated[int, Unit("seconds"), Field(ge=1, le=LONGEST_LEASE)]
 MaxAge = Annotated[float | None, Unit("seconds"), Unset("no limit"), Field(gt=0, le=1_209_600, allow_inf_nan=False)]
 MaxReceives = Annotated[int, Unit("receives"), Field(ge=1, le=1000)]
@@ -76,8 +77,11 @@ class QueueSettings(BaseModel):
     """The most messages of this queue that a worker has in work or waiting, so that one queue cannot take all of the
     worker's places."""
 
-    polls: Polls = 1
-    """How many long polls a worker has open at this queue at once."""
+    polls_min: Polls = 1
+    """How many receives a worker has in flight at this queue while it is idle."""
+
+    polls_max: Polls = 20
+    """How many receives a worker has in flight at this queue at most."""
 
     visibility: Visibility = 60
     """The lease of a received message: who crashes gives it back after this long."""

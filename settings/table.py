@@ -134,7 +134,8 @@ def _layers(
     """A queue's values, and where each comes from: override, else row, else the environment's default."""
     defaults = {
         "prefetch": settings.prefetch,
-        "polls": settings.polls,
+        "polls_min": settings.polls_min,
+        "polls_max": settings.polls_max,
         "visibility": settings.visibility_timeout,
         "max_age": settings.max_age,
         "max_receives": settings.max_receives,

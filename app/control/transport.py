@@ -37,7 +37,6 @@ class Channel(TaskChannel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._transport = self.connection  # kept, as in TaskChannel
         #: What the link calls, by queue and topic.
         self._subscriptions: dict[str, dict[str, Callable[[str], None]]] = {}
 
@@ -123,8 +122,8 @@ class Channel(TaskChannel):
 
     def _on_payload(self, queue: str, payload: str) -> None:
         """From the link's thread: over to the consumer's."""
-        if len(self._inbox) < _UNREAD:
-            self._inbox.put(self._on_control_message, queue, payload)
+        if len(self._transport.inbox) < _UNREAD:
+            self._transport.inbox.put(self._on_control_message, queue, payload)
 
     def _on_control_message(self, queue: str, payload: str) -> None:
         """Give it to whoever consumes; anybody who reaches the link may have sent it, so it may be anything."""

@@ -1,4 +1,7 @@
-"""The one module that knows boto3: it makes the SQS client, the same for all who call SQS in this process."""
+"""SQS by boto3, for all who call it now and then: producers, commands. What a worker does all day is `calls`'.
+
+With `account` the only modules that know boto3.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,6 @@ NotReachable = (exceptions.EndpointConnectionError, exceptions.ConnectionClosedE
 _CONNECT_TIMEOUT = 3.0
 #: Seconds for an answer. The worker's one consuming thread waits for some calls, so this is short, and tried thrice.
 _READ_TIMEOUT, _ATTEMPTS = 10.0, 3
-#: Seconds that a long poll may be late: one that never answers is given up, and asked anew.
-_LATE_POLL = 5.0
 _CONNECTIONS = 32
 
 
@@ -69,31 +70,30 @@ def sqs_client(*, endpoint_url: str | None = None, region: str | None = None) ->
     A loopback endpoint gets dummy credentials, so that a local server needs no account and never sees real ones;
     any other gets the SDK's own credential chain and nothing else.
     """
-    return _client(os.getpid(), endpoint_url, region, _READ_TIMEOUT, _ATTEMPTS)
-
-
-def polling_client(*, wait: float, endpoint_url: str | None = None, region: str | None = None) -> Any:
-    """The client for long polls of `wait` seconds; each is tried once: its poller knows when to try again."""
-    return _client(os.getpid(), endpoint_url, region, wait + _LATE_POLL, 1)
+    return _client(os.getpid(), endpoint_url, region)
 
 
 @lru_cache(maxsize=8)
-def _client(_pid: int, endpoint_url: str | None, region: str | None, read_timeout: float, attempts: int) -> Any:
+def _client(_pid: int, endpoint_url: str | None, region: str | None) -> Any:
     """One client a process: a forked child must not share its parent's connections."""
-    session = _local_session(region) if is_loopback(endpoint_url) else boto3.Session(region_name=region)
-    client = session.client(
+    client = session(endpoint_url=endpoint_url, region=region).client(
         "sqs",
         endpoint_url=endpoint_url,
         config=Config(
             connect_timeout=_CONNECT_TIMEOUT,
-            read_timeout=read_timeout,
+            read_timeout=_READ_TIMEOUT,
             max_pool_connections=_CONNECTIONS,
-            retries={"mode": "standard", "total_max_attempts": attempts},
+            retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
             tcp_keepalive=True,
         ),
     )
     client.meta.events.register("before-parse.sqs", _check_answer)
     return client
+
+
+def session(*, endpoint_url: str | None = None, region: str | None = None) -> Any:
+    """A boto3 session with the credentials that belong to the endpoint, see `sqs_client`."""
+    return _local_session(region) if is_loopback(endpoint_url) else boto3.Session(region_name=region)
 
 
 def _local_session(region: str | None) -> Any:

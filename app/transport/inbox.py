@@ -1,94 +1,106 @@
 """The inbox: how other threads hand work to the one that consumes.
 
 Celery's consumer, its requests and its pool belong to one thread: the event loop's (prefork, threads, solo), or the
-consumer greenlet's (gevent). Pollers and the control link put callables here; they run there, in the order put.
+consumer greenlet's (gevent). The engine and the control link put callables here; they run there, in the order put.
+
+No lock: one that gevent knows would not do for the engine's thread, and one that it does not would stop the hub. Both
+ends of the deque are one step for the interpreter, and a byte in a pair of sockets says that there is something.
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections import deque
-from threading import Condition
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_BYTES = 4096
+
 
 class Inbox:
-    """A first-in, first-out queue of callables, with a file descriptor for event loops to watch."""
+    """A first-in, first-out queue of callables, with a file descriptor to wait for."""
 
     def __init__(self) -> None:
         self._items: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._arrived = Condition()
-        self._is_closed = False
-        self._loop: Any = None
-        #: A pair of sockets, with a byte in it for as long as there are items, so that a loop finds it readable.
+        #: There once somebody waits: most connections only send.
         self._reader: socket.socket | None = None
         self._writer: socket.socket | None = None
+        self._is_marked = False
+        self._is_closed = False
+        self._loop: Any = None
 
     def __len__(self) -> int:
         return len(self._items)
 
     def put(self, call: Callable[..., None], *args: Any) -> bool:
         """Have `call(*args)` run by the consumer; from any thread, never blocks. False: nobody will run it any more."""
-        with self._arrived:
-            if self._is_closed:
-                return False
-            self._items.append((call, args))
-            self._arrived.notify()
-            if len(self._items) == 1:
-                self._mark()
-            return True
+        if self._is_closed:
+            return False
+        self._items.append((call, args))
+        self._mark()
+        return True
 
     def run(self, timeout: float | None = 0.0) -> bool:
         """Run the first item, waiting up to `timeout` seconds (None: for ever) for it; False when none came.
 
         One at a time, so that Celery looks between two of them whether the worker is to stop.
         """
-        with self._arrived:
-            if not self._items and timeout != 0.0:
-                self._arrived.wait(timeout)
-            if not self._items:
-                return False
+        if self._is_marked or (not self._items and timeout != 0.0):
+            reader = self._open()
+            self._unmark(reader, timeout if not self._items else 0.0)
+        try:
             call, args = self._items.popleft()
-            if not self._items:
-                self._unmark()
+        except IndexError:
+            return False
+        if self._items:
+            self._mark()
         call(*args)
         return True
 
     def close(self) -> None:
         """Take nothing more, and run what is there."""
         self.detach()
-        with self._arrived:
-            self._is_closed = True
+        self._is_closed = True
         while self.run():
             pass
+        for end in (self._reader, self._writer):
+            if end is not None:
+                end.close()
 
     def attach(self, loop: Any) -> None:
         """Let kombu's event loop run this inbox whenever something is in it."""
         self.detach()
-        with self._arrived:
-            self._loop = loop
-            self._reader, self._writer = socket.socketpair()
-            self._reader.setblocking(False)
-            loop.add_reader(self._reader, self.run)
-            if self._items:
-                self._mark()
+        self._loop = loop
+        loop.add_reader(self._open(), self.run)
+        if self._items:
+            self._mark()
 
     def detach(self) -> None:
         """Stop being run by the event loop."""
-        with self._arrived:
-            if self._reader is not None and self._writer is not None:
-                self._loop.remove(self._reader)
-                self._reader.close()
-                self._writer.close()
-            self._loop = self._reader = self._writer = None
+        if self._loop is not None:
+            self._loop.remove(self._reader)
+            self._loop = None
+
+    def _open(self) -> socket.socket:
+        if self._reader is None:
+            self._reader, writer = socket.socketpair()
+            writer.setblocking(False)
+            self._reader.setblocking(False)
+            self._writer = writer  # only now: who puts something looks whether it is there
+        return self._reader
 
     def _mark(self) -> None:
-        if self._writer is not None:
-            self._writer.send(b"\0")
+        if self._writer is not None and not self._is_marked:
+            self._is_marked = True
+            with contextlib.suppress(OSError):  # full, so readable; or closed just now
+                self._writer.send(b"\0")
 
-    def _unmark(self) -> None:
-        if self._reader is not None:
-            self._reader.recv(1)
+    def _unmark(self, reader: socket.socket, timeout: float | None) -> None:
+        """Wait for the mark and take it away; in this order, so that what is put meanwhile is found by who reads on."""
+        reader.settimeout(timeout)
+        with contextlib.suppress(BlockingIOError, TimeoutError):
+            reader.recv(_BYTES)
+        self._is_marked = False

@@ -23,8 +23,9 @@ class QueueOptions:
     url: str | None = None
     #: Seconds a received message stays invisible to others, whatever the queue's own setting.
     visibility: int = 60
-    #: Long polls at once.
-    polls: int = 1
+    #: Receives in flight while the queue is idle, and at most.
+    polls_min: int = 1
+    polls_max: int = 20
     #: Most messages received and not settled; None: as many as the worker's window.
     prefetch: int | None = None
     #: Seconds in the queue after which a message counts as late; None: none does.
@@ -47,6 +48,12 @@ class Options:
     make: tuple[Wanted, ...] = ()
     #: Seconds that a receive waits for a message (1 to 20).
     wait: int = 20
+    #: Seconds in which what a worker holds must begin, as far as run times tell.
+    prefetch_seconds: float = 1.0
+    #: Bytes of message bodies held, beyond which nothing more is asked for.
+    prefetch_bytes: int = 64 * 2**20
+    #: Seconds that a delete or a change of visibility waits for others, to share a call.
+    settle_linger: float = 0.02
     #: Seconds until a message whose task failed is tried again: after the first failure, and at most.
     retry_first: float = 1.0
     retry_most: float = 300.0

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kombu.transport import SQS
 
+from app.outcome import RETURNED
 from app.transport import aws
 from app.transport.channel import Channel
+from app.transport.custody import custody_of
 from app.transport.inbox import Inbox
+from app.transport.intake import Intake
 from app.transport.options import Options
 
-#: Seconds that a consumer without an event loop waits for messages before it looks after its acks (Celery runs these
-#: between two drains, gevent has no other occasion).
-_BETWEEN_ACKS = 0.02
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.transport.delivery import Delivery
+
+#: Seconds for a plain client's last deletes, when it closes its connection.
+_FLUSH = 5.0
 
 
 class Transport(SQS.Transport):
@@ -29,6 +36,58 @@ class Transport(SQS.Transport):
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
         self.inbox = Inbox()
+        #: How many tasks the consumer's pool runs at once, now and once it has grown; None: it has no pool.
+        self.places: Callable[[], int] | None = None
+        self.most_places: Callable[[], int] | None = None
+        self._intake: Intake | None = None
+
+    def delivery(self, tag: str) -> Delivery | None:
+        """What was given to the consumer under that tag and is not settled."""
+        return None if self._intake is None else self._intake.given.get(tag)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for the pool."""
+        return 0 if self._intake is None else self._intake.waiting
+
+    def fill_places(self) -> None:
+        """The pool has grown: give it what waits; from any thread."""
+        if self._intake is not None:
+            self._intake.fill_places()
+
+    @property
+    def intake(self) -> Intake:
+        """What this connection receives; there from the first use on, since producers need no engine."""
+        if self._intake is None:
+            options: Options = self.client.transport_options.get("sqs") or Options()
+            self._intake = Intake(
+                custody_of(options),
+                options,
+                inbox=self.inbox,
+                places=self.places,
+                most_places=self.most_places or self.places,
+                give=self._give,
+                when_missing=self._when_missing,
+            )
+        return self._intake
+
+    def _give(self, delivery: Delivery) -> None:
+        channel = self._channel_of(delivery.queue)
+        if channel is None:
+            delivery.settle(RETURNED)
+        else:
+            channel.give(delivery)
+
+    def _when_missing(self, queue: str) -> None:
+        self.inbox.put(self._on_queue_missing, queue)
+
+    def _on_queue_missing(self, queue: str) -> None:
+        if (channel := self._channel_of(queue)) is not None:
+            channel.on_queue_missing(queue)
+
+    def _channel_of(self, queue: str) -> Any:
+        """The channel that consumes from the queue."""
+        return next((each for each in self.channels if queue in each._active_queues), None)  # noqa: SLF001 - kombu's
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:  # noqa: ARG002 - kombu's signature
         """Prefork, threads, solo: Celery's event loop runs the inbox."""
@@ -44,15 +103,23 @@ class Transport(SQS.Transport):
         Raises:
             TimeoutError: nothing came within `timeout` seconds (None: wait for ever).
         """
-        if any(channel.is_polling for channel in self.channels):
-            timeout = _BETWEEN_ACKS if timeout is None else min(timeout, _BETWEEN_ACKS)
         if not self.inbox.run(timeout):
             raise TimeoutError
 
+    def begin_drain(self) -> None:
+        """Receive and give nothing more; from any thread and any signal handler."""
+        if self._intake is not None:
+            self._intake.begin_drain()
+        self.inbox.put(_nothing)  # the consumer may be asleep for seconds, and a signal does not wake it
+
     def close_connection(self, connection: Any) -> None:
-        """Stop polling and hand back what is unsettled."""
+        """Stop receiving and hand back what is not in work."""
         super().close_connection(connection)
         self.inbox.close()  # what came meanwhile finds no consumer, and is handed back
+        if self._intake is not None:
+            self._intake.close()
+            if self.places is None:
+                custody_of(self._intake.options).flush(_FLUSH)
 
     def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:  # noqa: ARG002 - kombu's signature
         """What the worker's banner, its errors and Flower call the broker: where SQS is. No credentials."""
@@ -60,3 +127,7 @@ class Transport(SQS.Transport):
         if options.endpoint_url:
             return f"sqs://{urlsplit(options.endpoint_url).netloc.rpartition('@')[2]}"
         return f"sqs://{options.region or 'the region that the AWS SDK finds'}"
+
+
+def _nothing() -> None:
+    pass

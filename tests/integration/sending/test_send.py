@@ -223,7 +223,7 @@ def test_a_refused_call_stops_at_once_and_says_how_to_go_on(send, file, queue, s
     status, shown = send(path, "--run-id", "r5")
     assert status == 1
     # Of the four calls that were under way, whichever was answered first.
-    assert re.search(r"Stopped: line (1|11|21|31): AccessDeniedException", shown), shown
+    assert re.search(r"Stopped: line (1|11|21|31): AccessDenied", shown), shown
     assert "--resume" in shown
     sqs_server.faults.clear()
     assert send(path, "--resume")[0] == 0

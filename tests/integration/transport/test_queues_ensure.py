@@ -80,7 +80,7 @@ def test_a_refusal_is_one_line(ensure, sqs_server):
     sqs_server.faults.add("CreateQueue:error:status=403")
     done = ensure()
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: SQS could not be used (AccessDeniedException)")
+    assert done.stderr.startswith("Error: SQS could not be used (AccessDenied)")
     assert "Traceback" not in done.stderr
 
 

@@ -44,11 +44,11 @@ def test_autoscale_grows_under_load(pool, start_worker, queues):
 def test_a_queue_of_its_own_bound_never_has_more_in_work_however_many_polls(pool, start_worker, queues):
     queues.server.create_queue("sluice")
     queues.server.fill("sluice", 24, body("probe.work", ["n", 0.1]))
-    environment = {"SLUICE_PREFETCH": "3", "SLUICE_POLLS": "4", "SLUICE_VISIBILITY_TIMEOUT": "345"}
+    environment = {"SLUICE_PREFETCH": "3", "SLUICE_POLLS_MIN": "4", "SLUICE_VISIBILITY_TIMEOUT": "345"}
     worker = start_worker("-P", pool, "-c", 8, environment=environment)
     most = []
     while queues.left():
-        most.append(queues.server.queues["sluice"]["in_flight"])
+        most.append(len(worker.notes("start")) - len(worker.notes("end")))
         time.sleep(0.01)
     assert 0 < max(most) <= 3
     assert len(worker.notes("end")) == 24
@@ -56,8 +56,8 @@ def test_a_queue_of_its_own_bound_never_has_more_in_work_however_many_polls(pool
 
 def test_polls_and_lease_are_what_was_asked_for(start_worker, queues):
     queues.server.create_queue("sluice")
-    environment = {"SLUICE_POLLS": "3", "SLUICE_VISIBILITY_TIMEOUT": "345", "SLUICE_POLL_WAIT": "20"}
-    worker = start_worker("-P", "solo", environment=environment)
+    environment = {"SLUICE_POLLS_MIN": "3", "SLUICE_VISIBILITY_TIMEOUT": "345", "SLUICE_POLL_WAIT": "20"}
+    worker = start_worker("-P", "threads", "-c", 30, environment=environment)
     until(lambda: queues.server.queues["sluice"]["waiting_polls"] == 3, "three polls")
     queues.send(body("probe.work", ["long", 300.0]))
     worker.wait_for_notes("start", ["long"])
@@ -72,7 +72,7 @@ def test_late_messages_run_and_are_told_of(start_worker, queues):
     queues.server.create_queue("sluice")
     queues.send(*(body("probe.work", [n]) for n in range(3)))
     time.sleep(1.2)
-    worker = start_worker("-P", "solo", environment={"SLUICE_MAX_AGE": "1"})
+    worker = start_worker("-P", "threads", "-c", 3, environment={"SLUICE_MAX_AGE": "1"})
     queues.wait_until_empty()
     assert len(worker.notes("end")) == 3
     assert "Queue sluice: 3 messages were older than its max_age of 1 s when received" in worker.log

@@ -62,7 +62,7 @@ def test_bad_credentials_are_told_once_and_tried_until_they_are_good(start_worke
     queues.server.faults.clear()
     queues.send(body("probe.work", ["one"]))
     worker.wait_for_notes("end", ["one"])
-    assert worker.log.count("ExpiredToken") == 2  # code and message, in one line
+    assert worker.log.count("ExpiredToken") == 1
     assert "secret-key" not in worker.log
     assert "Traceback" not in worker.log
 
@@ -72,7 +72,7 @@ def test_a_server_that_is_away_at_start_and_goes_away_later_is_waited_for(pool, 
     with LocalSQS() as first:
         address = first.endpoint_url
     worker = start_worker("-P", pool, server=first)
-    worker.wait_for("receiving fails (EndpointConnectionError")
+    worker.wait_for("receiving fails (NoAnswer: nobody answers there")
     for n in range(2):
         with LocalSQS(port=int(address.rpartition(":")[2]), options=("--queue", "sluice")) as server:
             Queues(server).send(body("probe.work", [n]))

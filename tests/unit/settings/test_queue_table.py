@@ -87,30 +87,30 @@ def test_the_short_form_must_name_a_row_where_there_is_a_table():
 def test_what_a_row_leaves_out_is_the_environments_default():
     environ = {
         "SLUICE_PREFETCH": "7",
-        "SLUICE_POLLS": "2",
+        "SLUICE_POLLS_MAX": "2",
         "SLUICE_VISIBILITY_TIMEOUT": "33",
         "SLUICE_MAX_AGE": "60",
         "SLUICE_MAX_RECEIVES": "9",
     }
     (queue,) = load(environ, table=(Queue(name="orders"),)).queues
     assert queue == QueueSettings(
-        name="orders", dead_letter="orders-dead", prefetch=7, polls=2, visibility=33, max_age=60, max_receives=9
+        name="orders", dead_letter="orders-dead", prefetch=7, polls_max=2, visibility=33, max_age=60, max_receives=9
     )
-    full = Queue(name="orders", prefetch=1, polls=3, visibility=5, max_age=8, max_receives=4)
+    full = Queue(name="orders", prefetch=1, polls_max=3, visibility=5, max_age=8, max_receives=4)
     (queue,) = load(environ, table=(full,)).queues
     assert queue == QueueSettings(
-        name="orders", dead_letter="orders-dead", prefetch=1, polls=3, visibility=5, max_age=8, max_receives=4
+        name="orders", dead_letter="orders-dead", prefetch=1, polls_max=3, visibility=5, max_age=8, max_receives=4
     )
 
 
 def test_the_environment_overrides_every_field_of_a_row():
-    row = Queue(name="user-mails", prefetch=1, polls=3, visibility=5, max_age=8, max_receives=4, dead_letter="old")
+    row = Queue(name="user-mails", prefetch=1, polls_max=3, visibility=5, max_age=8, max_receives=4, dead_letter="old")
     (queue, other) = load(
         {
             "SLUICE_QUEUE_USER_MAILS_URL": "arn:aws:sqs:eu-west-1:123456789012:prod-mails",
             "SLUICE_QUEUE_USER_MAILS_DEAD_LETTER": "lost",
             "SLUICE_QUEUE_USER_MAILS_PREFETCH": "50",
-            "SLUICE_QUEUE_USER_MAILS_POLLS": "4",
+            "SLUICE_QUEUE_USER_MAILS_POLLS_MAX": "4",
             "SLUICE_QUEUE_USER_MAILS_VISIBILITY": "120",
             "SLUICE_QUEUE_USER_MAILS_MAX_AGE": "0.5",
             "SLUICE_QUEUE_USER_MAILS_MAX_RECEIVES": "20",
@@ -122,7 +122,7 @@ def test_the_environment_overrides_every_field_of_a_row():
         url="arn:aws:sqs:eu-west-1:123456789012:prod-mails",
         dead_letter="lost",
         prefetch=50,
-        polls=4,
+        polls_max=4,
         visibility=120,
         max_age=0.5,
         max_receives=20,
@@ -131,8 +131,8 @@ def test_the_environment_overrides_every_field_of_a_row():
 
 
 def test_the_environment_overrides_the_single_queue_by_the_same_rule():
-    (queue,) = load({"SLUICE_QUEUE": "orders", "SLUICE_QUEUE_ORDERS_POLLS": "4"}, table=()).queues
-    assert queue.polls == 4
+    (queue,) = load({"SLUICE_QUEUE": "orders", "SLUICE_QUEUE_ORDERS_POLLS_MAX": "4"}, table=()).queues
+    assert queue.polls_max == 4
 
 
 def test_no_field_is_the_end_of_another_so_an_override_reads_in_one_way_only():
@@ -205,7 +205,7 @@ def test_what_is_no_queue_is_refused(value, text):
 
 def test_a_problem_in_the_table_names_the_row_and_the_field():
     table = (Queue(name="a b"), Queue(name="orders", visibility=0, url="orders"))
-    assert problems({"SLUICE_QUEUE_ORDERS_POLLS": "many"}, *table) == [
+    assert problems({"SLUICE_QUEUE_ORDERS_POLLS_MAX": "many"}, *table) == [
         (
             "settings/queues.py: a b.name='a b': not a queue's name; SQS takes 1 to 80 letters, digits, hyphens and "
             "underscores"
@@ -214,7 +214,7 @@ def test_a_problem_in_the_table_names_the_row_and_the_field():
             "settings/queues.py: orders.url='orders': not a URL that starts with https:// or http://; write it as "
             "https://host:port"
         ),
-        "SLUICE_QUEUE_ORDERS_POLLS='many': not a whole number; give a whole number of long polls from 1 to 50",
+        "SLUICE_QUEUE_ORDERS_POLLS_MAX='many': not a whole number; give a whole number of receives from 1 to 50",
         "settings/queues.py: orders.visibility='0': too small; give a whole number of seconds from 1 to 43,200",
     ]
 
@@ -288,5 +288,5 @@ def test_a_dead_letter_queue_that_is_drained_is_refused():
 
 
 def test_overrides_of_a_queue_that_is_wrong_are_not_called_unknown():
-    (line,) = problems({"SLUICE_QUEUE": "a queue", "SLUICE_QUEUE_ORDERS_POLLS": "3"})
+    (line,) = problems({"SLUICE_QUEUE": "a queue", "SLUICE_QUEUE_ORDERS_POLLS_MAX": "3"})
     assert line.startswith("SLUICE_QUEUE='a queue'")

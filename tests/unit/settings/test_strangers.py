@@ -29,7 +29,11 @@ def problems(environ: dict[str, str], *table: Queue) -> list[str]:
             "60",
             "SLUICE_VISIBILTY_TIMEOUT='60': no such setting; did you mean SLUICE_VISIBILITY_TIMEOUT?",
         ),
-        ("sluice_polls", "3", "sluice_polls='3': no such setting; names are upper case: write SLUICE_POLLS"),
+        (
+            "sluice_polls_max",
+            "3",
+            "sluice_polls_max='3': no such setting; names are upper case: write SLUICE_POLLS_MAX",
+        ),
         ("SLUICE_ZZZ", "yes", "SLUICE_ZZZ='yes': no such setting; remove it; docs/settings.md lists the settings"),
         (
             "SLUICE_CONTROLURL",

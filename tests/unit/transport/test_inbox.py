@@ -82,3 +82,4 @@ def test_an_event_loop_finds_it_readable_exactly_while_something_is_in_it():
     assert loop.watched == {}
     inbox.run()
     assert ran == [0, 1, 2]
+    inbox.close()

@@ -1,0 +1,188 @@
+"""Custody: every message from its receive to its settling. There is one in a process, whatever connections it has."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from app.native import allocate_lock
+from app.outcome import RETURNED
+from app.resilience import backoff
+from app.transport.aws import MAX_VISIBILITY
+from app.transport.engine import Engine
+from app.transport.leases import Leases
+from app.transport.outbox import Outbox
+
+if TYPE_CHECKING:
+    from app.outcome import Outcome
+    from app.transport.delivery import Delivery
+    from app.transport.engine import Failure
+    from app.transport.options import Options
+
+logger = logging.getLogger(__name__)
+
+#: Ids of messages that are done, at most, and seconds for which each is kept.
+_DONE, _DONE_FOR = 10_000, 3_600.0
+#: Seconds for which a delete is tried at least, its lease being lost or nearly over.
+_TRY_TO_DELETE = 10.0
+#: Seconds to flush at the end of a process that did not close its connection.
+_AT_EXIT = 5.0
+#: Seconds for the engine's thread to end.
+_STOP = 2.0
+#: Seconds between two looks at the outbox while it is flushed.
+_LOOK_AGAIN = 0.005
+
+
+class Custody:
+    """The deliveries of a process, and what is to become of them.
+
+    Args:
+        engine: the process's.
+        options: how long failed messages wait, how long the outbox gathers.
+    """
+
+    def __init__(self, engine: Engine, options: Options) -> None:
+        self.engine = engine
+        self._options = options
+        self.outbox = Outbox(engine, linger=options.settle_linger)
+        self.leases = Leases(engine, self.outbox)
+        self._done: OrderedDict[str, float] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Custody: {self.leases!r}, {self.outbox!r}>"
+
+    def take(self, delivery: Delivery) -> bool:
+        """A message was received (in the engine's thread). False: it is not to run.
+
+        It is in work here already; or it is done, and SQS delivered it once more, or would not let us delete it.
+        """
+        if delivery.message_id in self._done:
+            delivery.close()
+            self._delete(delivery)
+            return False
+        return self.leases.take(delivery)
+
+    def settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        """Carry the outcome out; from any thread."""
+        self.engine.call_soon(self._settle, delivery, outcome)
+
+    def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
+        self.leases.let_go(delivery)
+        if outcome.kind == "done":
+            self._remember(delivery.message_id)
+            self._delete(delivery)
+        elif not delivery.is_lost:
+            self._delay(delivery, outcome)
+        delivery.intake.settled(delivery)
+
+    def drop(self, delivery: Delivery) -> None:
+        """Its lease is lost and it has not begun: forget it (in the engine's thread)."""
+        if delivery.close():
+            self.leases.let_go(delivery)
+            delivery.intake.left(delivery)
+            delivery.intake.settled(delivery)
+
+    def _remember(self, message_id: str) -> None:
+        now = self.engine.clock.monotonic()
+        self._done[message_id] = now + _DONE_FOR
+        if len(self._done) > _DONE or next(iter(self._done.values())) <= now:
+            self._done.popitem(last=False)
+
+    def _delete(self, delivery: Delivery) -> None:
+        def done(failure: Failure | None) -> None:
+            if failure is not None:
+                logger.error(
+                    "Queue %s: message %s is done but could not be deleted (%s); if it comes back here within the "
+                    "hour, it is deleted then and does not run",
+                    delivery.queue,
+                    delivery.message_id,
+                    failure,
+                )
+
+        until = max(delivery.leased_until, self.engine.clock.monotonic() + _TRY_TO_DELETE)
+        self.outbox.delete(delivery, done, until=until)
+
+    def _delay(self, delivery: Delivery, outcome: Outcome) -> None:
+        if outcome.kind == "returned":
+            seconds = 0.0
+        elif outcome.after is not None:
+            seconds = outcome.after
+        else:
+            options = self._options
+            seconds = backoff.delay(delivery.receive_count, first=options.retry_first, most=options.retry_most)
+        longest = MAX_VISIBILITY - (self.engine.clock.monotonic() - delivery.received_at)
+
+        def done(failure: Failure | None) -> None:
+            if failure is not None:
+                logger.warning(
+                    "Queue %s: message %s keeps its visibility timeout, since it could not be changed (%s)",
+                    delivery.queue,
+                    delivery.message_id,
+                    failure,
+                )
+
+        self.outbox.make_visible(delivery, min(seconds, longest), done, until=delivery.leased_until)
+
+    def close(self, timeout: float) -> bool:
+        """Hand back what has not begun, flush, end the engine. Leases that are still held run out."""
+        self.engine.call_soon(self._hand_back)
+        flushed = self.flush(timeout)
+        self.engine.stop(_STOP)
+        return flushed
+
+    def _hand_back(self) -> None:
+        for delivery in self.leases:
+            if delivery.claim():
+                delivery.settle(RETURNED)
+
+    def flush(self, timeout: float) -> bool:
+        """Send all that is settled, waiting up to `timeout` seconds; from any other thread. Whether that was all."""
+        flushed = allocate_lock()
+        flushed.acquire()
+
+        def look() -> None:
+            self.outbox.hurry()
+            if len(self.outbox):
+                self.engine.call_later(_LOOK_AGAIN, look)
+            else:
+                flushed.release()
+
+        self.engine.call_soon(look)
+        return bool(flushed.acquire(True, timeout))
+
+
+_custodies: dict[tuple[str | None, str | None], Custody] = {}
+#: What a forked child has of its parent. Not to be used, and not to be collected either: that would say good-bye on
+#: connections that are the parent's.
+_inherited: list[Custody] = []
+
+
+def custody_of(options: Options) -> Custody:
+    """This process's custody for that endpoint and region; its engine runs from the first use on."""
+    key = options.endpoint_url, options.region
+    if key not in _custodies:
+        engine = Engine(endpoint_url=options.endpoint_url, region=options.region)
+        _custodies[key] = Custody(engine, options)
+    custody = _custodies[key]
+    custody.engine.start()
+    return custody
+
+
+def close_all(timeout: float) -> None:
+    """Tell SQS all that is settled, then end; at the end of a process."""
+    for custody in list(_custodies.values()):
+        if not custody.close(timeout):
+            logger.error("%d settled messages could not be told to SQS: they will come back", len(custody.outbox))
+    _custodies.clear()
+
+
+def _forget_in_child() -> None:
+    _inherited.extend(_custodies.values())
+    _custodies.clear()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+atexit.register(close_all, _AT_EXIT)

@@ -1,0 +1,163 @@
+"""A delivery: one receipt of a message, from its receive to its settling."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from app.outcome import Outcome
+    from app.transport.custody import Custody
+    from app.transport.intake import Intake
+
+_numbers = itertools.count(1)
+
+
+class Delivery:
+    """A message in our hands.
+
+    Two threads know it: the engine's, which keeps its lease, and the worker's, which runs it. What both may want to do
+    first (start it, hand it back; settle it, give it up) is decided by `claim` and `close`, which succeed once: taking
+    an item out of a list is one step for the interpreter, whichever thread does it.
+
+    Args:
+        message: as SQS sent it.
+        queue: the queue's name in Celery.
+        url: its URL.
+        visibility: seconds of lease that were asked for.
+        now: when the receive was *sent*, on the monotonic clock: the lease began later than that.
+        custody: keeps its lease and carries its outcome out.
+        intake: has a slot for it.
+    """
+
+    __slots__ = (
+        "_is_open",
+        "_is_unclaimed",
+        "attributes",
+        "body",
+        "custody",
+        "ends_at",
+        "intake",
+        "is_in_pool",
+        "is_lost",
+        "leased_until",
+        "message_id",
+        "queue",
+        "receipt",
+        "received_at",
+        "size",
+        "started_at",
+        "tag",
+        "url",
+        "visibility",
+    )
+
+    def __init__(
+        self,
+        message: dict[str, Any],
+        *,
+        queue: str,
+        url: str,
+        visibility: int,
+        now: float,
+        custody: Custody,
+        intake: Intake,
+    ) -> None:
+        self.message_id: str = message["MessageId"]
+        #: The newest; it changes when SQS delivers the message once more while we have it.
+        self.receipt: str = message["ReceiptHandle"]
+        self.body: str = message["Body"]
+        self.size = len(self.body)
+        self.attributes: dict[str, Any] = message.get("Attributes") or {}
+        self.queue = queue
+        self.url = url
+        self.visibility = visibility
+        #: Names this delivery and no other: a message that comes again is another delivery.
+        self.tag = str(next(_numbers))
+        self.received_at = now
+        #: Until then SQS shows it to nobody else, as far as we know.
+        self.leased_until = now + visibility
+        #: When its task began, None before that; and when that must have ended.
+        self.started_at: float | None = None
+        self.ends_at: float | None = None
+        #: Whether somebody else may have it now.
+        self.is_lost = False
+        #: Whether the pool has it.
+        self.is_in_pool = False
+        self.custody = custody
+        self.intake = intake
+        self._is_unclaimed = [True]
+        self._is_open = [True]
+
+    def __repr__(self) -> str:
+        state = "settled" if not self._is_open else "waiting" if self._is_unclaimed else "in work"
+        return f"<Delivery {self.message_id} of {self.queue}: {state}{', lease lost' if self.is_lost else ''}>"
+
+    @property
+    def receive_count(self) -> int:
+        """How often SQS has handed this message out, this time included."""
+        return int(self._number("ApproximateReceiveCount", 1))
+
+    @property
+    def sent_at(self) -> float:
+        """When it was sent, in seconds since the epoch (SQS gives milliseconds); infinite when that is not known."""
+        return self._number("SentTimestamp", float("inf")) / 1000
+
+    def _number(self, name: str, default: float) -> float:
+        """A system attribute; the default where it is missing or no number, since a message is worth more than that."""
+        try:
+            return int(self.attributes[name])
+        except (KeyError, TypeError, ValueError):
+            return default
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether it was started or handed back."""
+        return not self._is_unclaimed
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its outcome is known."""
+        return not self._is_open
+
+    def claim(self) -> bool:
+        """Start it, or hand it back: True for whoever comes first."""
+        return _take(self._is_unclaimed)
+
+    def close(self) -> bool:
+        """Settle it: True for whoever comes first."""
+        return _take(self._is_open)
+
+    def enter_pool(self, *, limit: float | None) -> bool:
+        """The pool gets it. False: too late, it was handed back or its lease is over.
+
+        Args:
+            limit: seconds that its task may take; None: any time.
+        """
+        now = self.custody.engine.clock.monotonic()
+        if now >= self.leased_until or not self.claim():
+            return False
+        self.ends_at = None if limit is None else now + limit
+        self.is_in_pool = True
+        self.intake.entered(self)
+        return True
+
+    def started(self, *, limit: float | None) -> None:
+        """Its task begins: the limit counts from now."""
+        now = self.custody.engine.clock.monotonic()
+        self.ends_at = None if limit is None else now + limit
+        self.started_at = now
+
+    def settle(self, outcome: Outcome) -> None:
+        """Carry the outcome out; from any thread. Only the first one counts."""
+        if self.close():
+            self._is_unclaimed.clear()
+            self.intake.left(self)
+            self.custody.settle(self, outcome)
+
+
+def _take(token: list[bool]) -> bool:
+    try:
+        return token.pop()
+    except IndexError:
+        return False

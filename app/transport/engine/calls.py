@@ -1,0 +1,193 @@
+"""Calls to SQS's API (its JSON protocol) by way of the engine, and what their failures mean.
+
+The protocol: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-making-api-requests-json.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from app.clock import Clock, SystemClock
+from app.transport.engine.http import Answer, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.transport.engine.account import Account
+    from app.transport.engine.http import Http
+
+#: Seconds that an answer may be later than the receive's own wait, or than any other call.
+MARGIN = 10.0
+
+
+#: Characters of SQS's own words that are kept.
+_LONGEST_DETAIL = 300
+
+
+class Kind(Enum):
+    """What a failure asks for."""
+
+    #: Try again: the service or the way there has trouble.
+    PASSING = "passing"
+    #: Try again, later: we ask too much.
+    THROTTLED = "throttled"
+    #: New credentials may help.
+    CREDENTIALS = "credentials"
+    #: There is no such queue (yet).
+    QUEUE_MISSING = "queue missing"
+    #: The receipt handle is no longer good: the lease was lost, or the message is gone.
+    RECEIPT = "receipt"
+    #: The same again would fail again.
+    PERMANENT = "permanent"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A call that failed, or one entry of a batch."""
+
+    kind: Kind
+    code: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}" if self.detail else self.code
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same call may succeed later."""
+        return self.kind in (Kind.PASSING, Kind.THROTTLED, Kind.CREDENTIALS, Kind.QUEUE_MISSING)
+
+
+_THROTTLING = frozenset({
+    "RequestThrottled", "Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException",
+    "RequestLimitExceeded", "SlowDown", "OverLimit", "KmsThrottled", "RequestThrottledException",
+    "LimitExceededException",
+})  # fmt: skip
+_CREDENTIALS = frozenset({
+    "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException",
+    "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "IncompleteSignatureException",
+    "MissingAuthenticationToken", "MissingAuthenticationTokenException", "RequestExpired", "AccessDenied",
+    "AccessDeniedException", "InvalidAccessKeyId", "NotAuthorized", "OptInRequired", "InvalidSecurity",
+})  # fmt: skip
+_MISSING = frozenset({"QueueDoesNotExist", "NonExistentQueue"})
+_RECEIPT = frozenset({"ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidIdFormat"})
+#: Answers of a load balancer or proxy in between, rather than of SQS.
+_PASSING_STATUSES = frozenset({408, 425, 429})
+
+
+def failure_of(status: int, code: str, detail: str = "") -> Failure:
+    """What an error answer means: by its code, which comes with and without a prefix, else by its status."""
+    short = code.rpartition("#")[2].rpartition(".")[2]
+    if short in _THROTTLING:
+        kind = Kind.THROTTLED
+    elif short in _CREDENTIALS:
+        kind = Kind.CREDENTIALS
+    elif short in _MISSING:
+        kind = Kind.QUEUE_MISSING
+    elif short in _RECEIPT or (
+        short in ("InvalidParameterValue", "InvalidParameterValueException") and "eceipt" in detail
+    ):
+        kind = Kind.RECEIPT
+    elif status >= 500 or status in _PASSING_STATUSES or not short:
+        kind = Kind.PASSING
+    else:
+        kind = Kind.PERMANENT
+    return Failure(kind, short or f"HTTP {status}", detail)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call that is not signed yet."""
+
+    action: str
+    body: bytes
+    done: Callable[[dict[str, Any] | Failure], None]
+    timeout: float
+    give_up_at: float
+
+
+class Calls:
+    """Sends calls to SQS. Used by the engine's thread only, which calls `turn` in each of its rounds.
+
+    Args:
+        http: carries them.
+        account: signs them.
+    """
+
+    def __init__(self, http: Http, account: Account, *, clock: Clock | None = None) -> None:
+        self._http = http
+        self._account = account
+        self._clock = clock or SystemClock()
+        self._unsigned: deque[_Call] = deque()
+
+    def call(
+        self,
+        action: str,
+        parameters: dict[str, Any],
+        done: Callable[[dict[str, Any] | Failure], None],
+        *,
+        wait: float = 0.0,
+    ) -> None:
+        """Call SQS; `done` gets the answer or why there is none, in a later turn and once.
+
+        Args:
+            action: as `ReceiveMessage`.
+            parameters: of the call.
+            done: takes the answer.
+            wait: seconds that SQS itself may take over it.
+        """
+        give_up_at = self._clock.monotonic() + MARGIN
+        call = _Call(action, json.dumps(parameters).encode(), done, wait + MARGIN, give_up_at)
+        if self._account.is_ready:
+            self._send(call)
+        else:
+            self._unsigned.append(call)
+
+    def turn(self) -> None:
+        """Send what waited for credentials, or say that there are none."""
+        while self._unsigned:
+            if self._account.is_ready:
+                self._send(self._unsigned.popleft())
+            elif self._account.is_waiting and self._clock.monotonic() < self._unsigned[0].give_up_at:
+                return
+            else:
+                problem = self._account.problem or "their source does not answer"
+                self._unsigned.popleft().done(Failure(Kind.CREDENTIALS, "NoCredentials", problem))
+
+    def _send(self, call: _Call) -> None:
+        headers = {"X-Amz-Target": f"AmazonSQS.{call.action}", "Content-Type": "application/x-amz-json-1.0"}
+        request = Request(self._account.url, self._account.sign(headers, call.body), call.body, call.timeout)
+        self._http.send(request, lambda answer: call.done(self._read(call.action, answer)))
+
+    def _read(self, action: str, answer: Answer) -> dict[str, Any] | Failure:
+        if answer.failure is not None:
+            return Failure(Kind.PASSING, "NoAnswer", answer.failure)
+        content = _object(answer.body)
+        if answer.status == 200 and content is not None:
+            return content
+        if answer.status == 200:
+            # The call may have taken effect or not.
+            return Failure(Kind.PASSING, "NotUnderstood", f"{action} was answered with something else than SQS answers")
+        content = content or {}
+        failure = failure_of(answer.status, str(content.get("__type", "")), _detail(content))
+        if failure.kind is Kind.CREDENTIALS:
+            self._account.refused()
+        return failure
+
+
+def _detail(content: dict[str, Any]) -> str:
+    """The first line of what SQS says: what follows repeats the request, the session's token included."""
+    return str(content.get("message") or content.get("Message") or "").partition("\n")[0][:_LONGEST_DETAIL]
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that the body is; {} where there is none, since some calls answer nothing."""
+    try:
+        content = json.loads(body) if body.strip() else {}
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,220 @@
+"""The intake of one consumer: its queues' receivers, the window that they fill, and what waits for the pool.
+
+Receiving and settling belong to the engine's thread; giving messages to Celery belongs to the thread that consumes. A
+message is given when the pool has a place, and not before: what waits here can go back at any time, what waits inside
+of a pool cannot.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from app.outcome import RETURNED
+from app.transport.aws import MAX_BATCH
+from app.transport.pace import Pace
+from app.transport.receiver import Receiver
+from app.transport.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.transport.custody import Custody
+    from app.transport.delivery import Delivery
+    from app.transport.inbox import Inbox
+    from app.transport.options import Options
+
+#: Slots of a consumer that sets no limit (no pool, no prefetch count).
+_UNLIMITED = 1_000
+#: The part of the slots that all idle queues together may reserve.
+_IDLE_PART = 4
+#: Seconds for which the mean age of the running tasks is taken as it was.
+_LOOK_EVERY = 0.1
+#: Messages given to Celery in one go; between two goes it looks at other things.
+_AT_ONCE = 10
+
+
+class Intake:
+    """What one consumer receives.
+
+    Args:
+        custody: the process's.
+        options: the transport's.
+        inbox: runs what belongs to the consuming thread.
+        places: how many tasks the pool runs at once; None: there is no pool, and who gets a message has begun with it.
+        most_places: how many it can grow to while messages wait.
+        give: gives a message to the consumer, in its thread.
+        when_missing: called in the engine's thread with the name of a queue that is not there.
+    """
+
+    def __init__(
+        self,
+        custody: Custody,
+        options: Options,
+        *,
+        inbox: Inbox,
+        places: Callable[[], int] | None,
+        most_places: Callable[[], int] | None,
+        give: Callable[[Delivery], None],
+        when_missing: Callable[[str], None],
+    ) -> None:
+        self._custody = custody
+        self.options = options
+        self._inbox = inbox
+        self._places = places
+        self._most_places = most_places
+        self._give = give
+        self._when_missing = when_missing
+        self._window = Window(self._size, most_bytes=options.prefetch_bytes)
+        self._pace = Pace()
+        self._receivers: dict[str, Receiver] = {}
+        #: The most messages held; 0: no limit of the consumer's.
+        self.prefetch = 0
+        self._waiting: deque[Delivery] = deque()
+        self._in_pool: set[Delivery] = set()
+        #: What the consumer was given and has not settled.
+        self.given: dict[str, Delivery] = {}
+        self._is_pumping = False
+        self._is_draining = False
+        self._looked_at = float("-inf")
+        self._running_for = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Intake: {self._window!r}, {len(self._waiting)} waiting, {list(self._receivers.values())}>"
+
+    # -- receiving: what the engine's thread asks and says ------------------------------------------------------
+
+    def consume(self, queue: str, url: str | None) -> None:
+        """Receive from this queue; from the consuming thread."""
+        receiver = Receiver(
+            queue=queue,
+            url=url,
+            custody=self._custody,
+            window=self._window,
+            options=self.options,
+            intake=self,
+            when_missing=self._when_missing,
+        )
+        self._receivers[queue] = receiver
+        receiver.start()
+
+    @property
+    def is_consuming(self) -> bool:
+        """Whether there is a queue to receive from."""
+        return bool(self._receivers)
+
+    @property
+    def share(self) -> int:
+        """How many slots a queue may reserve while it is idle: all if it is the only one."""
+        queues = len(self._receivers)
+        return MAX_BATCH if queues == 1 else max(1, min(MAX_BATCH, self._window.size // (_IDLE_PART * max(1, queues))))
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for the pool."""
+        return len(self._waiting)
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether nothing waits for the pool."""
+        return not self._waiting
+
+    def deliver(self, deliveries: list[Delivery]) -> bool:
+        """They are to be given to the consumer, in its thread. False: there is none any more."""
+        return self._inbox.put(self._arrived, deliveries)
+
+    def settled(self, delivery: Delivery) -> None:
+        """A slot is free again."""
+        self._window.free_slot(delivery)
+        if delivery.started_at is not None:
+            self._pace.finished(self._custody.engine.clock.monotonic() - delivery.started_at)
+        for receiver in list(self._receivers.values()):
+            receiver.consider()
+
+    def _size(self) -> int:
+        """How many slots there are now."""
+        most = self.prefetch or _UNLIMITED
+        if self._most_places is None:
+            return most
+        places = max(1, self._most_places())
+        return self._pace.window(
+            places, most=most, within=self.options.prefetch_seconds, running_for=self._mean_age(places)
+        )
+
+    def _mean_age(self, places: int) -> float:
+        """How long the tasks that run now have run on average; those of the places that are free count as 0."""
+        now = self._custody.engine.clock.monotonic()
+        if now - self._looked_at >= _LOOK_EVERY:
+            started = [each.started_at for each in list(self._in_pool) if each.started_at is not None]
+            self._running_for = sum(now - at for at in started) / max(places, len(started))
+            self._looked_at = now
+        return self._running_for
+
+    # -- giving: in the consuming thread ------------------------------------------------------------------------
+
+    def _arrived(self, deliveries: list[Delivery]) -> None:
+        self._waiting.extend(deliveries)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Give messages while there are places."""
+        self._is_pumping = False
+        for _ in range(_AT_ONCE):
+            if not self._waiting or self._is_draining or not self._has_place:
+                return
+            delivery = self._waiting.popleft()
+            if delivery.is_claimed or (self._places is None and not delivery.claim()):
+                continue  # it was handed back meanwhile
+            self.given[delivery.tag] = delivery
+            self._give(delivery)
+        self._pump_soon()
+
+    @property
+    def _has_place(self) -> bool:
+        return self._places is None or len(self._in_pool) < self._places()
+
+    def fill_places(self) -> None:
+        """Give what waits, if there are places; from any thread."""
+        if self._waiting:
+            self._pump_soon()
+
+    def _pump_soon(self) -> None:
+        if not self._is_pumping:
+            self._is_pumping = True
+            self._inbox.put(self._pump)
+
+    def entered(self, delivery: Delivery) -> None:
+        """The pool has it."""
+        self._in_pool.add(delivery)
+
+    def left(self, delivery: Delivery) -> None:
+        """It is settled; from any thread."""
+        self.given.pop(delivery.tag, None)
+        if delivery.is_in_pool:
+            self._in_pool.discard(delivery)
+        self.fill_places()
+
+    # -- stopping -----------------------------------------------------------------------------------------------
+
+    def begin_drain(self) -> None:
+        """Receive and give nothing more; from any thread."""
+        self._is_draining = True
+        for receiver in list(self._receivers.values()):
+            receiver.stop()
+
+    def cancel(self, queue: str) -> None:
+        """Receive nothing more from this queue, and hand back what has not begun; from the consuming thread."""
+        if (receiver := self._receivers.pop(queue, None)) is None:
+            return
+        receiver.stop()
+        for delivery in [*self._waiting, *self.given.values()]:
+            if delivery.queue == queue and delivery.claim():
+                delivery.settle(RETURNED)
+
+    def close(self) -> None:
+        """The consumer is gone: hand back all that it has not begun, or that only it could settle."""
+        for queue in list(self._receivers):
+            self.cancel(queue)
+        for delivery in list(self.given.values()):
+            if self._places is None or delivery.claim():
+                delivery.settle(RETURNED)

@@ -1,0 +1,181 @@
+"""The outbox: deletes and changes of visibility on their way to SQS, ten to a call.
+
+SQS bills and limits by the call, and a call takes a round trip. So what is to be told of a queue's messages is gathered
+for some tens of milliseconds, and each entry's own result is looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from app.resilience import backoff
+from app.transport.aws import MAX_BATCH
+from app.transport.engine import Failure, Kind, failure_of
+from app.transport.episode import Episode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.transport.delivery import Delivery
+    from app.transport.engine import Engine, Timer
+
+#: Seconds to wait before an entry is tried again: the first time, and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+#: Entries on their way beyond which nothing more should be received.
+_FULL = 5_000
+
+_DELETE, _CHANGE = "DeleteMessageBatch", "ChangeMessageVisibilityBatch"
+_VERBS = {_DELETE: "deleting", _CHANGE: "changing visibility"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One thing to be told of one delivery."""
+
+    delivery: Delivery
+    #: Called once: with None when SQS confirmed it, else with why it will not be.
+    done: Callable[[Failure | None], None]
+    #: Not tried any more after this time.
+    until: float
+    #: Seconds until the message is visible; None: delete it.
+    visible_in: int | None = None
+    attempts: int = 0
+
+    @property
+    def action(self) -> str:
+        return _DELETE if self.visible_in is None else _CHANGE
+
+    def as_json(self, number: int) -> dict[str, Any]:
+        entry: dict[str, Any] = {"Id": str(number), "ReceiptHandle": self.delivery.receipt}
+        if self.visible_in is not None:
+            entry["VisibilityTimeout"] = self.visible_in
+        return entry
+
+
+class Outbox:
+    """What is to be told to SQS of deliveries. Belongs to the engine's thread.
+
+    Args:
+        engine: makes the calls.
+        linger: seconds that an entry waits for others, at most.
+    """
+
+    def __init__(self, engine: Engine, *, linger: float) -> None:
+        self._engine = engine
+        self._linger = linger
+        self._gathered: dict[tuple[str, str], list[_Entry]] = {}
+        self._timers: dict[tuple[str, str], Timer] = {}
+        self._episodes: dict[tuple[str, str], Episode] = {}
+        self._count = 0
+        self._hurries = False
+
+    def __repr__(self) -> str:
+        return f"<Outbox: {self._count} on their way>"
+
+    def __len__(self) -> int:
+        """Entries that are neither confirmed nor given up."""
+        return self._count
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is on its way that nothing more should be received."""
+        return self._count >= _FULL
+
+    def delete(self, delivery: Delivery, done: Callable[[Failure | None], None], *, until: float) -> None:
+        """Delete the message; tried until `until`, on the monotonic clock."""
+        self._count += 1
+        self._add(_Entry(delivery, done, until))
+
+    def make_visible(
+        self, delivery: Delivery, seconds: float, done: Callable[[Failure | None], None], *, until: float
+    ) -> None:
+        """Have the message visible in `seconds` from when SQS hears it; tried until `until`."""
+        self._count += 1
+        self._add(_Entry(delivery, done, until, visible_in=round(seconds)))
+
+    def hurry(self) -> None:
+        """Send what there is, and from now on wait for no company."""
+        self._hurries = True
+        for key in list(self._gathered):
+            self._flush(key)
+
+    def _add(self, entry: _Entry) -> None:
+        key = entry.delivery.url, entry.action
+        gathered = self._gathered.setdefault(key, [])
+        gathered.append(entry)
+        if len(gathered) >= MAX_BATCH or self._hurries:
+            self._flush(key)
+        elif len(gathered) == 1:
+            self._timers[key] = self._engine.call_later(self._linger, self._flush, key)
+
+    def _flush(self, key: tuple[str, str]) -> None:
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+        entries = self._gathered.pop(key, [])
+        for start in range(0, len(entries), MAX_BATCH):
+            self._send(key, entries[start : start + MAX_BATCH])
+
+    def _send(self, key: tuple[str, str], entries: list[_Entry]) -> None:
+        url, action = key
+        parameters = {"QueueUrl": url, "Entries": [entry.as_json(number) for number, entry in enumerate(entries)]}
+        self._engine.calls.call(action, parameters, lambda answer: self._answered(key, entries, answer))
+
+    def _answered(self, key: tuple[str, str], entries: list[_Entry], answer: dict[str, Any] | Failure) -> None:
+        episode = self._episode(key, entries[0])
+        if isinstance(answer, Failure):
+            if answer.may_pass:
+                episode.failed(answer)
+            for entry in entries:
+                self._failed(entry, answer)
+            return
+        episode.worked()
+        results = _results(answer)
+        for number, entry in enumerate(entries):
+            result = results.get(str(number), _UNSAID)
+            if result is None:
+                self._end(entry, None)
+            else:
+                self._failed(entry, result)
+
+    def _failed(self, entry: _Entry, failure: Failure) -> None:
+        attempts = entry.attempts + 1
+        pause = backoff.delay(attempts, first=_FIRST_PAUSE, most=_LONGEST_PAUSE)
+        if not failure.may_pass or self._engine.clock.monotonic() + pause >= entry.until:
+            self._end(entry, failure)
+        else:
+            self._engine.call_later(pause, self._add, replace(entry, attempts=attempts))
+
+    def _end(self, entry: _Entry, failure: Failure | None) -> None:
+        self._count -= 1
+        entry.done(failure)
+
+    def _episode(self, key: tuple[str, str], entry: _Entry) -> Episode:
+        if key not in self._episodes:
+            what = f"Queue {entry.delivery.queue}: {_VERBS[entry.action]}"
+            self._episodes[key] = Episode(what, clock=self._engine.clock)
+        return self._episodes[key]
+
+
+_UNSAID = Failure(Kind.PASSING, "NotUnderstood", "the answer does not say what became of the entry")
+
+
+def _results(answer: dict[str, Any]) -> dict[str, Failure | None]:
+    """What became of each entry: None for well. An answer of another shape than SQS's says nothing of any."""
+    results: dict[str, Failure | None] = {}
+    for entry in _listed(answer, "Successful"):
+        results[str(entry.get("Id"))] = None
+    for entry in _listed(answer, "Failed"):
+        results[str(entry.get("Id"))] = _entry_failure(entry)
+    return results
+
+
+def _entry_failure(entry: dict[str, Any]) -> Failure:
+    """What the failure of one entry means: SQS says by `SenderFault` whose it was."""
+    status = 400 if entry.get("SenderFault") else 500
+    return failure_of(status, str(entry.get("Code", "")), str(entry.get("Message", "")))
+
+
+def _listed(answer: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    entries = answer.get(name)
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []

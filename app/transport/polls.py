@@ -1,0 +1,65 @@
+"""How many receives of one queue to have in flight, and how each asks. Pure.
+
+The rule is MassTransit's: half-way up to the ceiling with each full answer. Down it goes with each *empty* one, and not
+with each short one, since SQS returns fewer than there are at will.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.transport.aws import MAX_BATCH
+
+#: Seconds that a receive waits which is there for a backlog only: when that is gone it soon gives its slots back.
+_HOT_WAIT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One receive to make: of how many messages at most, waiting how long for the first."""
+
+    count: int
+    wait: int
+
+
+class Polls:
+    """What the answers say of a queue's backlog.
+
+    Args:
+        least: receives in flight while the queue is idle.
+        most: receives in flight at most.
+        wait: seconds that a receive waits at an idle queue.
+    """
+
+    def __init__(self, *, least: int, most: int, wait: int) -> None:
+        self._least = least
+        self._most = max(least, most)
+        self._wait = wait
+        #: Receives to have in flight now.
+        self.target = least
+        #: Whether the last answer was full: then there is more.
+        self.is_hot = False
+
+    def __repr__(self) -> str:
+        return f"<Polls: {self.target} of {self._least} to {self._most}{', hot' if self.is_hot else ''}>"
+
+    def answered(self, *, asked: int, got: int, slots: int) -> None:
+        """A receive came back; there are `slots` slots in all."""
+        if got >= asked:
+            ceiling = max(self._least, min(self._most, -(-slots // MAX_BATCH)))
+            self.target = max(self.target, min(ceiling, self.target + (ceiling - self.target + 1) // 2))
+        elif got == 0:
+            self.target = max(self._least, self.target // 2)
+        self.is_hot = got >= asked
+
+    def failed(self) -> None:
+        """A receive failed: one at a time until one works."""
+        self.target = self._least
+        self.is_hot = False
+
+    def next(self, *, in_flight: int, free: int, share: int) -> Ask:
+        """The next receive, there being `free` slots; an idle queue keeps no more than `share` of them."""
+        if self.is_hot:
+            return Ask(min(MAX_BATCH, free), min(_HOT_WAIT, self._wait))
+        wait = self._wait if in_flight < self._least else min(_HOT_WAIT, self._wait)
+        return Ask(min(MAX_BATCH, free, share), wait)

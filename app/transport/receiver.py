@@ -1,0 +1,250 @@
+"""The receiver of one queue: asks when there are slots to fill, and goes on asking whatever is answered."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from app.outcome import RETURNED
+from app.resilience import backoff
+from app.transport.aws import MAX_BATCH
+from app.transport.delivery import Delivery
+from app.transport.engine import Failure, Kind
+from app.transport.episode import Episode
+from app.transport.lateness import Lateness
+from app.transport.polls import Ask, Polls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.transport.custody import Custody
+    from app.transport.engine import Timer
+    from app.transport.intake import Intake
+    from app.transport.options import Options
+    from app.transport.window import Reservation, Window
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that fewer than ten free slots wait for more of them: a call for one message costs as much as one for ten.
+_GATHER = 0.02
+#: Seconds to wait after a failed receive: the first time, and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 20.0
+#: Seconds between two looks at a queue that is not there.
+_PARKED = 30.0
+#: Seconds that an empty receive takes at least. It waits for messages; where it does not, we do.
+_EMPTY_TAKES = 0.25
+#: Seconds that an answer is on its way at most, and the part of a short lease: by so much less than it looks from here
+#: may be left of the lease.
+_ANSWER_TAKES, _ANSWER_PART = 2.0, 0.1
+#: Seconds until the next look at an outbox that is full.
+_OUTBOX_FULL = 0.1
+
+_SYSTEM_ATTRIBUTES = ["ApproximateReceiveCount", "SentTimestamp"]
+
+
+class Receiver:
+    """Fills the window with one queue's messages. Belongs to the engine's thread, but for `start` and `stop`.
+
+    Args:
+        queue: the queue's name in Celery.
+        url: its URL, as far as it is known.
+        custody: takes the messages over.
+        window: the slots; shared with other queues.
+        options: the transport's.
+        intake: gets what is to run.
+        when_missing: called with the queue's name when it is not there.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue: str,
+        url: str | None,
+        custody: Custody,
+        window: Window,
+        options: Options,
+        intake: Intake,
+        when_missing: Callable[[str], None],
+    ) -> None:
+        self.queue = queue
+        self.url = url
+        self._custody = custody
+        self._engine = custody.engine
+        self._window = window
+        self._options = options.of(queue)
+        self._intake = intake
+        self._when_missing = when_missing
+        self._polls = Polls(least=self._options.polls_min, most=self._options.polls_max, wait=options.wait)
+        self._episode = Episode(f"Queue {queue}: receiving", clock=self._engine.clock)
+        self._lateness = None if self._options.max_age is None else Lateness(queue, max_age=self._options.max_age)
+        self._name = {"QueueName": self._options.name or queue} | (
+            {"QueueOwnerAWSAccountId": self._options.account} if self._options.account else {}
+        )
+        self._in_flight = 0
+        self._is_stopped = False
+        self._free_since: float | None = None
+        self._not_before = 0.0
+        self._timer: Timer | None = None
+
+    def __repr__(self) -> str:
+        return f"<Receiver {self.queue}: {self._in_flight} in flight, {self._polls!r}, {self._episode!r}>"
+
+    @property
+    def in_flight(self) -> int:
+        """Receives that are not answered."""
+        return self._in_flight
+
+    def start(self) -> None:
+        """Begin; from any thread."""
+        self._engine.call_soon(self.consider)
+
+    def stop(self) -> None:
+        """Ask for nothing more; from any thread. What polls in flight still bring is handed back."""
+        self._is_stopped = True
+
+    def consider(self) -> None:
+        """Ask, if there is reason to."""
+        now = self._engine.clock.monotonic()
+        if self._is_stopped:
+            return
+        if now < self._not_before:
+            self._look_again(self._not_before - now)
+        elif self.url is None:
+            self._find()
+        elif self._custody.outbox.is_full:
+            self._look_again(_OUTBOX_FULL)
+        else:
+            while self._in_flight < self._polls.target and (ask := self._wanted(now)) is not None:
+                self._ask(ask, now)
+
+    def _wanted(self, now: float) -> Ask | None:
+        """The receive to make now, if one is."""
+        free = self._window.free(self.queue, cap=self._options.prefetch)
+        if free == 0:
+            self._free_since = None
+            return None
+        if self._free_since is None:
+            self._free_since = now
+        share = self._intake.share
+        ask = self._polls.next(in_flight=self._in_flight, free=free, share=share)
+        waited = now - self._free_since
+        if ask.count >= min(MAX_BATCH, share) or waited >= _GATHER or (self._in_flight == 0 and self._intake.is_dry):
+            self._free_since = None
+            return ask
+        self._look_again(_GATHER - waited)
+        return None
+
+    def _look_again(self, delay: float) -> None:
+        if self._timer is None:
+            self._timer = self._engine.call_later(delay, self._looked)
+
+    def _looked(self) -> None:
+        self._timer = None
+        self.consider()
+
+    # -- finding the queue --------------------------------------------------------------------------------------
+
+    def _find(self) -> None:
+        if self._in_flight == 0:
+            self._in_flight = 1
+            self._engine.calls.call("GetQueueUrl", dict(self._name), self._found)
+
+    def _found(self, answer: dict[str, Any] | Failure) -> None:
+        self._in_flight = 0
+        if isinstance(answer, Failure):
+            self._failed(answer)
+        elif isinstance(url := answer.get("QueueUrl"), str):
+            self.url = url
+        else:
+            self._failed(_not_understood("GetQueueUrl"))
+        self.consider()
+
+    # -- receiving ----------------------------------------------------------------------------------------------
+
+    def _ask(self, ask: Ask, now: float) -> None:
+        url, options = self.url, self._options
+        reservation = self._window.reserve(self.queue, ask.count)
+        self._in_flight += 1
+        parameters = {
+            "QueueUrl": url,
+            "MaxNumberOfMessages": ask.count,
+            "WaitTimeSeconds": ask.wait,
+            "VisibilityTimeout": options.visibility,
+            "MessageSystemAttributeNames": _SYSTEM_ATTRIBUTES,
+        }
+        self._engine.calls.call(
+            "ReceiveMessage",
+            parameters,
+            lambda answer: self._answered(answer, ask, reservation, str(url), now),
+            wait=ask.wait,
+        )
+
+    def _answered(
+        self, answer: dict[str, Any] | Failure, ask: Ask, reservation: Reservation, url: str, asked_at: float
+    ) -> None:
+        self._in_flight -= 1
+        self._window.release(reservation)
+        messages = answer if isinstance(answer, Failure) else messages_in(answer)
+        if isinstance(messages, Failure):
+            self._failed(messages)
+        else:
+            self._episode.worked()
+            self._polls.answered(asked=ask.count, got=len(messages), slots=self._window.size)
+            now = self._engine.clock.monotonic()
+            # A lease begins when SQS hands the message out: at the end of the wait, and not before the answer could
+            # have been on its way.
+            since = max(asked_at, now - min(_ANSWER_TAKES, self._options.visibility * _ANSWER_PART))
+            self._take([self._delivery(message, url, since) for message in messages])
+            if not messages and now - asked_at < _EMPTY_TAKES:
+                self._not_before = asked_at + _EMPTY_TAKES
+        self.consider()
+
+    def _delivery(self, message: dict[str, Any], url: str, since: float) -> Delivery:
+        return Delivery(
+            message,
+            queue=self.queue,
+            url=url,
+            visibility=self._options.visibility,
+            now=since,
+            custody=self._custody,
+            intake=self._intake,
+        )
+
+    def _take(self, deliveries: list[Delivery]) -> None:
+        if self._lateness is not None and (report := self._lateness.received(each.sent_at for each in deliveries)):
+            logger.warning(report)
+        wanted = [delivery for delivery in deliveries if self._custody.take(delivery)]
+        for delivery in wanted:
+            self._window.hold(delivery)
+        if wanted and (self._is_stopped or not self._intake.deliver(wanted)):
+            for delivery in wanted:
+                delivery.settle(RETURNED)
+
+    def _failed(self, failure: Failure) -> None:
+        failures = self._episode.failed(failure)
+        self._polls.failed()
+        if failure.kind is Kind.QUEUE_MISSING:
+            self.url = self._options.url
+            self._when_missing(self.queue)
+            pause = backoff.delay(failures, first=_PARKED / 16, most=_PARKED)
+        else:
+            pause = backoff.delay(failures, first=_FIRST_PAUSE, most=_LONGEST_PAUSE)
+        self._not_before = self._engine.clock.monotonic() + pause
+
+
+def messages_in(answer: dict[str, Any]) -> list[dict[str, Any]] | Failure:
+    """The messages in the answer to a receive, each with all that is needed to deliver and to settle it."""
+    messages = answer.get("Messages") or []
+    if isinstance(messages, list) and all(_is_message(message) for message in messages):
+        return messages
+    return _not_understood("ReceiveMessage")
+
+
+def _is_message(message: Any) -> bool:
+    return isinstance(message, dict) and all(
+        isinstance(message.get(name), str) for name in ("Body", "ReceiptHandle", "MessageId")
+    )
+
+
+def _not_understood(action: str) -> Failure:
+    return Failure(Kind.PASSING, "NotUnderstood", f"{action} was answered with something else than SQS answers")
