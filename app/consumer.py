@@ -52,6 +52,19 @@ class Consumer(CeleryConsumer):
         if self.connection is not None:
             self.connection.transport.begin_drain()
 
+    def on_close(self) -> None:
+        """The connection ends, the tasks in the pool go on.
+
+        Celery's own also forgets these, and discards what a child process was given and has not said to have begun:
+        that runs all the same, nobody hears how it ended, and the child waits half a minute for somebody who does.
+        Here nothing waits in the pool, so there is nothing to discard.
+        """
+        if self.controller.semaphore is not None:
+            self.controller.semaphore.clear()
+        for bucket in self.task_buckets.values():
+            if bucket:
+                bucket.clear_pending()
+
     def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - Celery's signature
         """The message names no task."""
         self._leave(message, "it names no task")
