@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.httpsession import get_cert_path
+from botocore.awsrequest import AWSRequest, AWSResponse
+from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
 
 from app.clock import Clock, SystemClock
-from app.native import NativeThread
 from app.transport import aws
+from app.transport.engine.calls import first_line
+from app.transport.engine.errand import run_errand
 from app.transport.engine.http import Route
 
 if TYPE_CHECKING:
@@ -21,11 +25,13 @@ if TYPE_CHECKING:
 
     from botocore.credentials import ReadOnlyCredentials
 
-#: Seconds before their end at which temporary credentials are asked for anew: botocore's own (15 minutes) and a bit,
-#: so that it is our thread that waits for them and not a call.
-_REFRESH_BEFORE = 16 * 60
-#: Seconds between two attempts to get credentials, at least.
-_TRY_AGAIN = 5.0
+logger = logging.getLogger(__name__)
+
+# Its warnings have the whole of what STS says, which may repeat a request with its session token. We say it ourselves.
+logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
+
+#: Seconds between two attempts to get credentials: at least, and while those at hand are still good.
+_TRY_AGAIN, _TRY_EARLY_AGAIN = 5.0, 60.0
 
 
 class Account:
@@ -50,22 +56,29 @@ class Account:
         self._wake = wake
         client = aws.sqs_client(endpoint_url=endpoint_url, region=region)
         #: Where requests go, as botocore resolves it (region, FIPS, dual stack, VPC endpoint, local server).
-        self.url = str(client.meta.endpoint_url).rstrip("/") + "/"
+        self.url = _url_of(client)
         self.region = str(client.meta.region_name)
         #: How they get there.
-        self.route = self._route()
+        self.route = _route_to(self.url, self._session())
         #: botocore's object, which knows how to get new ones, and what it last gave.
         self._source: Any = None
         self._credentials: ReadOnlyCredentials | None = None
-        self._thread: NativeThread | None = None
         self._asked_at = float("-inf")
-        #: Why there are no credentials.
+        #: Whether credentials are being got.
+        self.is_waiting = False
+        #: Why there are no credentials, or no new ones.
         self.problem: str | None = None
 
     @property
     def is_ready(self) -> bool:
-        """Whether there are credentials to sign with; if not, they are being got, unless that failed just now."""
-        self._look_after_credentials()
+        """Whether there are credentials to sign with; if not, they are being got, unless that failed just now.
+
+        Those that are about to end, or have ended, are signed with until there are new ones: SQS knows best.
+        """
+        if self._credentials is None:
+            self._get(anew=True, pause=_TRY_AGAIN)
+        elif hasattr(self._source, "refresh_needed") and self._source.refresh_needed():
+            self._get(anew=False, pause=_TRY_EARLY_AGAIN)
         return self._credentials is not None
 
     def sign(self, headers: dict[str, str], body: bytes) -> list[str]:
@@ -76,56 +89,73 @@ class Account:
 
     def refused(self) -> None:
         """SQS did not take the credentials: have them got from their source anew, however long they should last."""
-        self._get(anew=True)
+        self._get(anew=True, pause=_TRY_AGAIN)
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether credentials are being got."""
-        return self._thread is not None and self._thread.is_running
-
-    def _look_after_credentials(self) -> None:
-        source = self._source
-        if source is None or self._credentials is None:
-            self._get(anew=source is None)
-        elif hasattr(source, "refresh_needed") and source.refresh_needed(_REFRESH_BEFORE):
-            self._get(anew=False)
-
-    def _get(self, *, anew: bool) -> None:
+    def _get(self, *, anew: bool, pause: float) -> None:
         now = self._clock.monotonic()
-        if self.is_waiting or now - self._asked_at < _TRY_AGAIN:
+        if self.is_waiting or now - self._asked_at < pause:
             return
         self._asked_at = now
-        asked = False
-
-        def run() -> None:
-            nonlocal asked
-            if asked:  # a fork came in between, and threads are started again after it
-                return
-            asked = True
-            try:
-                self._fetch(anew=anew)
-            finally:
-                self._wake()
-
-        self._thread = NativeThread(run, wake=lambda: None, name="credentials")
-        self._thread.start()
+        self.is_waiting = True
+        if not run_errand(partial(self._fetch, anew=anew), name="credentials"):
+            self.is_waiting = False
+            self.problem = "the system gives no thread to get them"
 
     def _fetch(self, *, anew: bool) -> None:
         try:
-            source = self._session().get_credentials() if anew or self._source is None else self._source
-            frozen = None if source is None else source.get_frozen_credentials()
+            source = self._session().get_credentials() if anew else self._source
+            if source is None:
+                self._failed("no AWS credentials were found (environment, profile, container, instance)")
+            else:
+                self._credentials = source.get_frozen_credentials()
+                self._source, self.problem = source, None
         except Exception as error:  # noqa: BLE001 - whatever a source raises, the next attempt may succeed
-            self.problem = f"{type(error).__name__}: {error}"
-            if hasattr(self._source, "refresh_needed") and self._source.refresh_needed(0):
-                self._credentials = None
-            return
-        if frozen is None:
-            self.problem = "no AWS credentials were found (environment, profile, container, instance)"
-            return
-        self._source, self._credentials, self.problem = source, frozen, None
+            self._failed(first_line(f"{type(error).__name__}: {error}"))
+        finally:
+            self.is_waiting = False
+            self._wake()
 
-    def _route(self) -> Route:
-        """The proxy and the trusted certificates, as botocore finds them in the environment."""
-        scheme = self.url.partition(":")[0]
-        bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
-        return Route(proxy=get_environ_proxies(self.url).get(scheme), ca_bundle=bundle or str(get_cert_path(True)))
+    def _failed(self, problem: str) -> None:
+        if self._credentials is not None and problem != self.problem:
+            logger.warning("No new AWS credentials (%s): those from before stay in use", problem)
+        self.problem = problem
+
+
+def _url_of(client: Any) -> str:
+    """Where the client would send a call, by botocore's rules for endpoints; nothing is sent."""
+    urls: list[str] = []
+
+    def instead(params: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+        urls.append(params["url"])
+        return AWSResponse(params["url"], 200, {}, None), {}
+
+    client.meta.events.register_first("before-call.sqs.ListQueues", instead)
+    try:
+        client.list_queues()
+    finally:
+        client.meta.events.unregister("before-call.sqs.ListQueues", instead)
+    return urls[0]
+
+
+def _route_to(url: str, session: Any) -> Route:
+    """The proxy and the trusted certificates, as botocore finds them in environment and profile.
+
+    Raises:
+        ValueError: the proxy's address is none.
+    """
+    configured = session._session.get_config_variable("ca_bundle")  # noqa: SLF001 - boto3 has no other way to it
+    bundle = configured or os.environ.get("REQUESTS_CA_BUNDLE") or str(get_cert_path(True))
+    bundle = str(Path(bundle).expanduser())
+    address = ProxyConfiguration(get_environ_proxies(url)).proxy_url_for(url)
+    if address is None:
+        return Route(ca_bundle=bundle)
+    try:
+        proxy = urlsplit(address)
+        host = f"[{proxy.hostname}]" if ":" in (proxy.hostname or "") else proxy.hostname
+        port = proxy.port or (443 if proxy.scheme == "https" else 80)
+        user = None if proxy.username is None else (unquote(proxy.username), unquote(proxy.password or ""))
+    except ValueError:
+        host = None
+    if not host:
+        raise ValueError("HTTPS_PROXY (or HTTP_PROXY) is not the URL of a proxy, as http://user:password@host:port")
+    return Route(proxy=f"{proxy.scheme}://{host}:{port}", proxy_user=user, ca_bundle=bundle)

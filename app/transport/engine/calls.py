@@ -6,6 +6,7 @@ The protocol: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDevelo
 from __future__ import annotations
 
 import json
+import logging
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from app.transport.engine.account import Account
     from app.transport.engine.http import Http
 
+logger = logging.getLogger(__name__)
+
 #: Seconds that an answer may be later than the receive's own wait, or than any other call.
 MARGIN = 10.0
-
-
-#: Characters of SQS's own words that are kept.
-_LONGEST_DETAIL = 300
+#: Characters that are kept of SQS's own words, and of its codes.
+_LONGEST_DETAIL, _LONGEST_CODE = 300, 80
 
 
 class Kind(Enum):
@@ -72,6 +73,7 @@ _CREDENTIALS = frozenset({
     "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature", "IncompleteSignatureException",
     "MissingAuthenticationToken", "MissingAuthenticationTokenException", "RequestExpired", "AccessDenied",
     "AccessDeniedException", "InvalidAccessKeyId", "NotAuthorized", "OptInRequired", "InvalidSecurity",
+    "RequestTimeTooSkewed", "RequestInTheFuture", "InvalidSignature", "AuthFailure",
 })  # fmt: skip
 _MISSING = frozenset({"QueueDoesNotExist", "NonExistentQueue"})
 _RECEIPT = frozenset({"ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidIdFormat"})
@@ -80,8 +82,13 @@ _PASSING_STATUSES = frozenset({408, 425, 429})
 
 
 def failure_of(status: int, code: str, detail: str = "") -> Failure:
-    """What an error answer means: by its code, which comes with and without a prefix, else by its status."""
+    """What an error answer means: by its code, which comes with and without a prefix, else by its status.
+
+    Of the detail the first line is kept: what follows may repeat the request, the session's token included.
+    """
     short = code.rpartition("#")[2].rpartition(".")[2]
+    if not (short.isascii() and short.isalnum() and len(short) <= _LONGEST_CODE):
+        short = ""
     if short in _THROTTLING:
         kind = Kind.THROTTLED
     elif short in _CREDENTIALS:
@@ -96,7 +103,12 @@ def failure_of(status: int, code: str, detail: str = "") -> Failure:
         kind = Kind.PASSING
     else:
         kind = Kind.PERMANENT
-    return Failure(kind, short or f"HTTP {status}", detail)
+    return Failure(kind, short or f"HTTP {status}", first_line(detail))
+
+
+def first_line(text: str) -> str:
+    """As much of what others say as goes into a log."""
+    return text.strip().partition("\n")[0][:_LONGEST_DETAIL]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,19 +161,27 @@ class Calls:
 
     def turn(self) -> None:
         """Send what waited for credentials, or say that there are none."""
-        while self._unsigned:
+        for _ in range(len(self._unsigned)):
             if self._account.is_ready:
                 self._send(self._unsigned.popleft())
             elif self._account.is_waiting and self._clock.monotonic() < self._unsigned[0].give_up_at:
                 return
             else:
                 problem = self._account.problem or "their source does not answer"
-                self._unsigned.popleft().done(Failure(Kind.CREDENTIALS, "NoCredentials", problem))
+                self._tell(self._unsigned.popleft(), Failure(Kind.CREDENTIALS, "NoCredentials", problem))
 
     def _send(self, call: _Call) -> None:
         headers = {"X-Amz-Target": f"AmazonSQS.{call.action}", "Content-Type": "application/x-amz-json-1.0"}
         request = Request(self._account.url, self._account.sign(headers, call.body), call.body, call.timeout)
-        self._http.send(request, lambda answer: call.done(self._read(call.action, answer)))
+        self._http.send(request, lambda answer: self._tell(call, self._read(call.action, answer)))
+
+    @staticmethod
+    def _tell(call: _Call, answer: dict[str, Any] | Failure) -> None:
+        """Whatever goes wrong with one answer, the others must get to where they are expected."""
+        try:
+            call.done(answer)
+        except Exception:
+            logger.exception("What %s was answered could not be taken in", call.action)
 
     def _read(self, action: str, answer: Answer) -> dict[str, Any] | Failure:
         if answer.failure is not None:
@@ -173,15 +193,11 @@ class Calls:
             # The call may have taken effect or not.
             return Failure(Kind.PASSING, "NotUnderstood", f"{action} was answered with something else than SQS answers")
         content = content or {}
-        failure = failure_of(answer.status, str(content.get("__type", "")), _detail(content))
+        detail = content.get("message") or content.get("Message") or ""
+        failure = failure_of(answer.status, str(content.get("__type", "")), str(detail))
         if failure.kind is Kind.CREDENTIALS:
             self._account.refused()
         return failure
-
-
-def _detail(content: dict[str, Any]) -> str:
-    """The first line of what SQS says: what follows repeats the request, the session's token included."""
-    return str(content.get("message") or content.get("Message") or "").partition("\n")[0][:_LONGEST_DETAIL]
 
 
 def _object(body: bytes) -> dict[str, Any] | None:

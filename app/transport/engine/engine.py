@@ -134,12 +134,10 @@ class Engine:
         wait = _LONGEST_WAIT
         if self._timers:
             wait = min(wait, self._timers[0][0] - self.clock.monotonic())
-        self._http.turn(0.0 if handed_in else wait, woken_by=self._reader)
-        if self._is_woken:
-            # In this order: who hands something in between the two lines writes nothing, and is seen in the next round.
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._reader, _WAKE_UPS)
-            self._is_woken = False
+        if self._http.turn(0.0 if handed_in else wait, woken_by=self._reader):
+            os.read(self._reader, _WAKE_UPS)
+        # Last: who hands something in before this line writes nothing, and is seen in the next round.
+        self._is_woken = False
 
     def _do(self, call: Callable[..., None], *arguments: Any) -> None:
         """Run it. Whatever goes wrong in one part, the thread that keeps all leases must not end of it."""

@@ -7,8 +7,8 @@ that is four times the requests (measured: 10 in flight, 10 ms each, 380 a secon
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pycurl
@@ -16,9 +16,12 @@ from gevent.monkey import get_original
 
 from app.clock import Clock, SystemClock
 from app.transport.engine.names import Names
+from app.transport.engine.sockets import Sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+logger = logging.getLogger(__name__)
 
 _poll = get_original("select", "poll")
 _POLLIN, _POLLOUT = get_original("select", "POLLIN"), get_original("select", "POLLOUT")
@@ -29,8 +32,8 @@ _CONNECT = 5.0
 _OVERDUE = 5.0
 #: Seconds of silence on a connection before the system asks whether the other side is there, and between questions.
 _KEEPALIVE_AFTER, _KEEPALIVE_EVERY = 20, 10
-#: Connections kept for the next request.
-_CONNECTIONS = 64
+#: Connections, and curl's handles, kept for the next request.
+_KEPT = 64
 #: Bytes of one answer: ten messages of 1 MiB, each character of them escaped.
 _LONGEST_ANSWER = 64 * 2**20
 #: Seconds that one wait takes at most where a descriptor is hidden from us: `fdset` shows none above 1,023.
@@ -77,23 +80,25 @@ class Route:
     """How requests leave this machine.
 
     Args:
-        proxy: the URL of an HTTP proxy; None: straight.
+        proxy: the URL of an HTTP proxy, with its port and without a user; None: straight.
+        proxy_user: who we are there: name and password.
         ca_bundle: a file of trusted certificates; None: curl's own choice.
-        verify: whether certificates are checked.
     """
 
     proxy: str | None = None
+    proxy_user: tuple[str, str] | None = field(default=None, repr=False)
     ca_bundle: str | None = None
-    verify: bool = True
 
 
 class _Transfer:
     """One request on its way."""
 
-    __slots__ = ("chunks", "curl", "done", "gives_up_at", "length", "request")
+    __slots__ = ("chunks", "curl", "done", "gives_up_at", "is_curls", "length")
 
-    def __init__(self, curl: Any, request: Request, done: Callable[[Answer], None], gives_up_at: float) -> None:
-        self.curl, self.request, self.done, self.gives_up_at = curl, request, done, gives_up_at
+    def __init__(self, curl: Any, done: Callable[[Answer], None], gives_up_at: float) -> None:
+        self.curl, self.done, self.gives_up_at = curl, done, gives_up_at
+        #: Whether curl has it; else its host's name is still looked up.
+        self.is_curls = False
         self.chunks: list[bytes] = []
         self.length = 0
 
@@ -119,11 +124,14 @@ class Http:
         self._clock = clock or SystemClock()
         self._names = names or Names(clock=self._clock)
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_MAXCONNECTS, _CONNECTIONS)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, _KEPT)
+        self._sockets = Sockets()
         self._transfers: dict[Any, _Transfer] = {}
+        #: How many of them curl has.
+        self._curls = 0
         self._idle: list[Any] = []
-        #: Those whose host cannot be found; they end with the next turn.
-        self._nameless: list[Any] = []
+        #: Those that curl does not get, and why; they end with the next turn.
+        self._stillborn: list[tuple[_Transfer, str]] = []
 
     def __repr__(self) -> str:
         return f"<Http: {len(self._transfers)} in flight>"
@@ -132,35 +140,45 @@ class Http:
         return len(self._transfers)
 
     def send(self, request: Request, done: Callable[[Answer], None]) -> None:
-        """Send a request; `done` is called with the answer, in a later `turn`, always and once."""
+        """Send a request; `done`, which must not raise, gets the answer in a later `turn`, always and once."""
         curl = self._idle.pop() if self._idle else self._new_curl()
-        transfer = _Transfer(curl, request, done, self._clock.monotonic() + request.timeout + _OVERDUE)
-        curl.setopt(pycurl.URL, request.url)
-        curl.setopt(pycurl.HTTPHEADER, [*request.headers, "Expect:"])
-        curl.setopt(pycurl.POSTFIELDS, request.body)
-        curl.setopt(pycurl.TIMEOUT_MS, int(request.timeout * 1000))
-        curl.setopt(pycurl.WRITEFUNCTION, transfer.write)
+        transfer = _Transfer(curl, done, self._clock.monotonic() + request.timeout + _OVERDUE)
         self._transfers[curl] = transfer
-        self._names.ask(self._route.proxy or request.url, lambda entry: self._go(transfer, entry))
+        try:
+            curl.setopt(pycurl.URL, request.url)
+            curl.setopt(pycurl.HTTPHEADER, [*request.headers, "Expect:"])
+            curl.setopt(pycurl.POSTFIELDS, request.body)
+            curl.setopt(pycurl.TIMEOUT_MS, int(request.timeout * 1000))
+            curl.setopt(pycurl.WRITEFUNCTION, transfer.write)
+            self._names.ask(self._route.proxy or request.url, lambda entry: self._go(transfer, entry))
+        except (pycurl.error, ValueError):
+            logger.exception("A request that cannot be sent")
+            self._stillborn.append((transfer, "it cannot be sent"))
 
     def _go(self, transfer: _Transfer, entry: str | None) -> None:
         """The name is known, or is none that must be."""
         if self._transfers.get(transfer.curl) is not transfer:
             return  # given up meanwhile
         if entry is None:
-            self._nameless.append(transfer.curl)
+            self._stillborn.append((transfer, "the name cannot be resolved"))
             return
         if entry:
             transfer.curl.setopt(pycurl.RESOLVE, [entry])
         self._multi.add_handle(transfer.curl)
+        transfer.is_curls = True
+        self._curls += 1
 
-    def turn(self, timeout: float, *, woken_by: int) -> None:
-        """Do what can be done, waiting for it up to `timeout` seconds or until descriptor `woken_by` is readable."""
+    def turn(self, timeout: float, *, woken_by: int) -> bool:
+        """Do what can be done, waiting for it up to `timeout` seconds or until descriptor `woken_by` is readable.
+
+        Gives whether that is readable.
+        """
         self._names.turn()
-        nameless, self._nameless = self._nameless, []
-        for curl in nameless:
-            self._end(curl, "the name cannot be resolved")
-        if self._perform() or nameless:
+        stillborn, self._stillborn = self._stillborn, []
+        for transfer, why in stillborn:
+            if self._transfers.get(transfer.curl) is transfer:
+                self._end(transfer, why)
+        if self._perform() or stillborn or self._stillborn:
             timeout = 0.0
         waiting = _poll()
         waiting.register(woken_by, _POLLIN)
@@ -170,45 +188,46 @@ class Http:
             masks[descriptor] = masks.get(descriptor, 0) | _POLLOUT
         for descriptor, mask in masks.items():
             waiting.register(descriptor, mask)
-        if self._nameless:
-            timeout = 0.0
-        if self._transfers:
-            if (curls := self._multi.timeout()) >= 0:
-                timeout = min(timeout, curls / 1000)
-            if len(masks) < len(self._transfers):
-                timeout = min(timeout, _BLIND_WAIT)
-        waiting.poll(max(0.0, timeout) * 1000)
+        if (curls := self._multi.timeout()) >= 0:
+            timeout = min(timeout, curls / 1000)
+        if len(masks) < self._curls:
+            timeout = min(timeout, _BLIND_WAIT)
+        ready = waiting.poll(max(0.0, timeout) * 1000)
         self._perform()
+        return any(descriptor == woken_by for descriptor, _ in ready)
 
     def _perform(self) -> bool:
-        """Move all transfers on; whether any ended."""
-        if not self._transfers:
-            return False
+        """Move all transfers on, and connections to their end; whether any transfer ended."""
         self._multi.perform()
         ended = 0
         more = 1
         while more:
             more, good, bad = self._multi.info_read()
             for curl in good:
-                self._end(curl, None)
+                self._end(self._transfers[curl], None)
             for curl, number, text in bad:
-                self._end(curl, f"{_WORDS.get(number, 'curl')} ({text or number})")
+                self._end(self._transfers[curl], f"{_WORDS.get(number, 'curl')} ({text or number})")
             ended += len(good) + len(bad)
         return ended > 0
 
     def give_up_overdue(self) -> None:
         """End the requests that are long past their deadline: curl lost sight of them, or a name is still looked up."""
         now = self._clock.monotonic()
-        for curl in [curl for curl, transfer in self._transfers.items() if transfer.gives_up_at <= now]:
-            self._end(curl, "no answer in time")
+        for transfer in [transfer for transfer in self._transfers.values() if transfer.gives_up_at <= now]:
+            self._end(transfer, "no answer in time" if transfer.is_curls else "the name server does not answer")
 
-    def _end(self, curl: Any, failure: str | None) -> None:
-        transfer = self._transfers.pop(curl)
+    def _end(self, transfer: _Transfer, failure: str | None) -> None:
+        curl = transfer.curl
+        del self._transfers[curl]
         status = int(curl.getinfo(pycurl.RESPONSE_CODE)) if failure is None else 0
-        with contextlib.suppress(pycurl.error):  # it was never added: its name is still looked up
+        if transfer.is_curls:
             self._multi.remove_handle(curl)
-        curl.setopt(pycurl.WRITEFUNCTION, _ignore)
-        self._idle.append(curl)
+            self._curls -= 1
+        if len(self._idle) < _KEPT:
+            curl.setopt(pycurl.WRITEFUNCTION, _ignore)
+            self._idle.append(curl)
+        else:
+            curl.close()
         transfer.done(Answer(status, b"" if failure else b"".join(transfer.chunks), failure))
 
     def _new_curl(self) -> Any:
@@ -224,12 +243,14 @@ class Http:
         # Else curl reads the environment's, by rules that are not quite botocore's.
         curl.setopt(pycurl.PROXY, self._route.proxy or "")
         curl.setopt(pycurl.NOPROXY, "")
+        if self._route.proxy_user is not None:
+            # Not in the URL: curl repeats that in what it says of its failures.
+            curl.setopt(pycurl.PROXYUSERNAME, self._route.proxy_user[0])
+            curl.setopt(pycurl.PROXYPASSWORD, self._route.proxy_user[1])
         if self._route.ca_bundle:
             curl.setopt(pycurl.CAINFO, self._route.ca_bundle)
             curl.setopt(pycurl.PROXY_CAINFO, self._route.ca_bundle)
-        if not self._route.verify:
-            curl.setopt(pycurl.SSL_VERIFYPEER, 0)
-            curl.setopt(pycurl.SSL_VERIFYHOST, 0)
+        curl.setopt(pycurl.SOCKOPTFUNCTION, self._sockets.opened)
         return curl
 
 

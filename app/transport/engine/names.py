@@ -6,14 +6,16 @@ the old ones stay in use; they stay as long as the name server does not answer.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gevent.monkey import get_original
 
 from app.clock import Clock, SystemClock
-from app.native import NativeThread
+from app.transport.engine.errand import run_errand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +38,7 @@ class _Name:
         self.entry: str | None = None
         self.asked_at = float("-inf")
         self.waiting: list[Callable[[str | None], None]] = []
-        self.thread: NativeThread | None = None
+        self.is_asked = False
         #: The newest lookup's result, put here by its thread: addresses, or none.
         self.found: list[tuple[str, ...]] = []
 
@@ -67,17 +69,15 @@ class Names:
         An empty one: there is nothing to tell curl, since the host is an address or this machine. None: the name cannot
         be found.
         """
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        if _needs_no_lookup(host):
+        key = _name_in(url)
+        if key is None:
             then("")
             return
-        key = host, parts.port or (80 if parts.scheme == "http" else 443)
         name = self._known.setdefault(key, _Name())
         pause = _FRESH if name.entry else _TRY_AGAIN
-        if name.thread is None and self._clock.monotonic() - name.asked_at >= pause:
+        if not name.is_asked and self._clock.monotonic() - name.asked_at >= pause:
             self._start(key, name)
-        if name.entry is None and name.thread is not None:
+        if name.entry is None and name.is_asked:
             name.waiting.append(then)
         else:
             then(name.entry)
@@ -85,9 +85,9 @@ class Names:
     def turn(self) -> None:
         """Take in the lookups that are over."""
         for (host, port), name in self._known.items():
-            if name.thread is None or not name.found:
+            if not name.found:
                 continue
-            name.thread = None
+            name.is_asked = False
             if addresses := name.found.pop():
                 listed = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
                 name.entry = f"{host}:{port}:{listed}"
@@ -97,19 +97,16 @@ class Names:
 
     def _start(self, key: tuple[str, int], name: _Name) -> None:
         def run() -> None:
-            if name.found:  # a fork came in between, and threads are started again after it
-                return
+            found: tuple[str, ...] = ()
             try:
-                found = self._look_up(*key)
-            except (OSError, UnicodeError):
-                found = ()
-            name.found.append(found)
-            self._wake()
+                with contextlib.suppress(OSError, UnicodeError):
+                    found = self._look_up(*key)
+            finally:
+                name.found.append(found)
+                self._wake()
 
         name.asked_at = self._clock.monotonic()
-        name.found.clear()
-        name.thread = NativeThread(run, wake=lambda: None, name=f"look up {key[0]}")
-        name.thread.start()
+        name.is_asked = run_errand(run, name=f"look up {key[0]}")
 
 
 def _addresses(host: str, port: int) -> tuple[str, ...]:
@@ -117,11 +114,15 @@ def _addresses(host: str, port: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(address[0]) for *_, address in found))[:_MOST]
 
 
-def _needs_no_lookup(host: str) -> bool:
+@lru_cache(maxsize=64)
+def _name_in(url: str) -> tuple[str, int] | None:
+    """The host name and port to be looked up; None: the host is an address or this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
     if host in ("", "localhost"):
-        return True
+        return None
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        return False
-    return True
+        return host, parts.port or (80 if parts.scheme == "http" else 443)
+    return None
