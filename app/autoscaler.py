@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery.worker.autoscale import Autoscaler as CeleryAutoscaler
 
-from app.consumer import places
+from app.pools import places
 
 
 class Autoscaler(CeleryAutoscaler):

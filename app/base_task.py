@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionWithTraceback
-from billiard.exceptions import WorkerLostError
+from billiard.exceptions import Terminated, WorkerLostError
 from celery import Task as CeleryTask
 from celery import shared_task
 from celery.exceptions import Reject, TaskRevokedError
@@ -92,7 +93,7 @@ class Request(CeleryRequest):
             if failed:
                 return self.on_failure(returned, return_ok=True)
             if runtime is None:
-                return self.on_killed()
+                return self.hand_back()
             return on_success(self, result, **more)
 
         def enter_pool(self: Request, pool: Any, **more: Any) -> Any:
@@ -123,8 +124,13 @@ class Request(CeleryRequest):
             self.delivery.started(limit=self._limit)
         super().on_accepted(pid, time_accepted)
 
-    def on_killed(self) -> None:
-        """The greenlet was killed, and nobody said that the task is revoked: hand its message back."""
+    def kill(self, pool: Any) -> None:
+        """Kill the task, to hand its message back once it is dead."""
+        self._already_cancelled = True  # Celery's word for it: else it would take the task as revoked, and delete it
+        pool.terminate_job(self.worker_pid, signal.SIGKILL)
+
+    def hand_back(self) -> None:
+        """The task has not begun, or is dead and nobody said that it is revoked: its message comes back at once."""
         task_ready(self)
         self._outcome = outcome.RETURNED
         self.reject(requeue=True)
@@ -149,6 +155,9 @@ class Request(CeleryRequest):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         """Settle what failed. A task's MemoryError ends Celery's whole worker; here it is a failure like others."""
         self._outcome = _outcome_of(exc_info)
+        if self._already_cancelled and isinstance(exc_info.exception, Terminated):
+            self.hand_back()
+            return
         try:
             super().on_failure(exc_info, send_failed_event, return_ok)
         except MemoryError:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
-from app import flower_guard, report, worker
+from app import flower_guard, pools, report, worker
 from app.control.link import LinkOptions
+from app.drain import Drain
 from app.transport import provision
 from app.transport.options import Options, QueueOptions
 from settings import SettingsError, load
@@ -75,5 +76,7 @@ app = Sluice("sluice")
 app.config_from_object(celery_config(settings))
 app.conf.broker_transport_options = _transport_options(settings)
 app.conf.sluice = settings
+pools.install()
 worker.install(settings)
+Drain(settings.drain_timeout).install()
 flower_guard.install(settings)

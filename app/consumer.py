@@ -17,6 +17,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 
 from app import outcome
 from app.errors import QueueMissing
+from app.pools import places
 
 logger = logging.getLogger(__name__)
 
@@ -55,15 +56,15 @@ class Consumer(CeleryConsumer):
     def on_close(self) -> None:
         """The connection ends, the tasks in the pool go on.
 
-        Celery's own also forgets these, and discards what a child process was given and has not said to have begun:
-        that runs all the same, nobody hears how it ended, and the child waits half a minute for somebody who does.
-        Here nothing waits in the pool, so there is nothing to discard.
+        Celery's own also forgets their requests; these can still be revoked, and report how they end.
         """
         if self.controller.semaphore is not None:
             self.controller.semaphore.clear()
         for bucket in self.task_buckets.values():
             if bucket:
                 bucket.clear_pending()
+        if self.pool.flush is not None:
+            self.pool.flush()
 
     def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - Celery's signature
         """The message names no task."""
@@ -98,10 +99,3 @@ class Consumer(CeleryConsumer):
             message.reject_log_error(logger, self.connection_errors)
         else:
             message.delivery.settle(outcome.retry(reason=reason))
-
-
-def places(pool: Any) -> int:
-    """How many tasks a pool runs at once: what it has grown or shrunk to, where it can."""
-    if pool.is_green:
-        return int(pool._pool.size)  # noqa: SLF001 - gevent's; its `num_processes` is how many run now
-    return int(pool.num_processes)

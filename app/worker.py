@@ -1,29 +1,18 @@
-"""What a worker checks, says and promises around its run: which pools it takes, what it logs, when a drain must end."""
+"""What a worker checks and says around its run: which pools it takes, what it logs."""
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
 from typing import TYPE_CHECKING, Any
 
 from celery import concurrency, signals
 from celery.concurrency.base import BasePool
-from celery.platforms import EX_FAILURE
 from celery.utils.text import str_to_list
-from gevent.monkey import get_original
-
-from app.transport.custody import close_all
 
 if TYPE_CHECKING:
     from settings.environment import Settings
 
 logger = logging.getLogger(__name__)
-
-#: A thread of the system's even under gevent: a deadline must hold when greenlets hog the CPU, and a signal handler,
-#: where it begins, may not wait for a greenlet to start.
-_start_real_thread = get_original("_thread", "start_new_thread")
-_real_sleep = get_original("time", "sleep")
 
 #: The pools that take `--autoscale`: those whose `grow` and `shrink` do something.
 _CAN_GROW = {"prefork", "gevent"}
@@ -31,10 +20,6 @@ _CAN_GROW = {"prefork", "gevent"}
 _TASK_LOGGERS = ("celery.worker.strategy", "celery.app.trace")
 #: The one that shows what the pool is called with, at DEBUG.
 _POOL_LOGGER = "celery.pool"
-#: Seconds for the last deletes.
-_FLUSH = 5.0
-#: Seconds that a cold shutdown may take before the process ends itself.
-_COLD_SHUTDOWN = 5.0
 
 
 class RefusedPool(BasePool):
@@ -48,10 +33,6 @@ def install(settings: Settings) -> None:
     signals.celeryd_init.connect(_check_options, weak=False)
     signals.celeryd_after_setup.connect(_Greeting(settings), weak=False)
     signals.after_setup_logger.connect(_Quiet(log_tasks=settings.log_tasks), weak=False)
-    deadline = _DrainDeadline(settings.drain_timeout)
-    signals.worker_init.connect(deadline.watch, weak=False)
-    signals.worker_shutting_down.connect(deadline.begin, weak=False)
-    signals.worker_shutdown.connect(_flush, weak=False)
 
 
 def _check_options(options: dict[str, Any], conf: Any, **_: Any) -> None:
@@ -74,11 +55,6 @@ def _check_options(options: dict[str, Any], conf: Any, **_: Any) -> None:
             f"There is no queue {', '.join(unknown)} to consume from: the settings describe {', '.join(known)}. "
             "Correct -Q (or -X), or add the queue to settings/queues.py."
         )
-
-
-def _flush(**_: Any) -> None:
-    """All tasks have ended: tell SQS the last of it."""
-    close_all(_FLUSH)
 
 
 class _Greeting:
@@ -106,35 +82,3 @@ class _Quiet:
         if not self._log_tasks:
             for name in _TASK_LOGGERS:
                 logging.getLogger(name).setLevel(logging.WARNING)
-
-
-class _DrainDeadline:
-    """Ends a shutdown that takes too long: Celery's own waits for running tasks for ever.
-
-    The messages of what is killed come back after their visibility timeout.
-    """
-
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        self._worker: Any = None
-        self._is_running = False
-
-    def watch(self, sender: Any, **_: Any) -> None:
-        """Know the worker whose shutdown it will be."""
-        self._worker = sender
-
-    def begin(self, **_: Any) -> None:
-        """The shutdown begins; in a signal handler, so nothing here may wait."""
-        if not self._is_running:
-            self._is_running = True
-            _start_real_thread(self._run, ())
-
-    def _run(self) -> None:
-        if (consumer := getattr(self._worker, "consumer", None)) is not None:
-            consumer.begin_drain()
-        _real_sleep(self._timeout)
-        logger.warning("Not drained after %.0f s (SLUICE_DRAIN_TIMEOUT): running tasks are killed", self._timeout)
-        os.kill(os.getpid(), signal.SIGQUIT)
-        _real_sleep(_COLD_SHUTDOWN)
-        logger.error("Not stopped %.0f s after the drain's deadline: the worker ends itself", _COLD_SHUTDOWN)
-        os._exit(EX_FAILURE)

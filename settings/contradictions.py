@@ -71,14 +71,6 @@ def _pairs(s: Settings) -> Iterator[tuple[Problem, str]]:
             f"above SLUICE_POLLS_MAX ({s.polls_max}); lower it, or raise the other",
             "SLUICE_POLLS_MAX",
         )
-    if s.drain_timeout < s.poll_wait:
-        yield _pair(
-            "SLUICE_DRAIN_TIMEOUT",
-            s.drain_timeout,
-            f"shorter than a long poll, SLUICE_POLL_WAIT ({s.poll_wait} s): the drain would abandon polls, and SQS "
-            "hides what it gave them until their visibility timeout ends; raise it, or lower SLUICE_POLL_WAIT",
-            "SLUICE_POLL_WAIT",
-        )
     if s.downstream_url and s.downstream_timeout >= s.task_soft_time_limit:
         yield _pair(
             "SLUICE_DOWNSTREAM_TIMEOUT",

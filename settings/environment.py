@@ -204,11 +204,11 @@ class Settings(BaseSettings):
     ends the wait at once."""
 
     drain_timeout: Annotated[Seconds, Field(ge=0, le=LONGEST_LEASE)] = Field(
-        30.0, validation_alias="SLUICE_DRAIN_TIMEOUT"
+        25.0, validation_alias="SLUICE_DRAIN_TIMEOUT"
     )
     """After SIGTERM, how long running tasks may take to finish before they are killed and their messages handed back.
-    Long enough for a poll to end and for most tasks, short enough for a deployment. Keep it ten seconds below the grace
-    of what stops the worker: Kubernetes' `terminationGracePeriodSeconds` (30 unless you say otherwise), Docker's
+    Most hosts grant 30 seconds from SIGTERM to SIGKILL, and what is killed needs up to five to be told to SQS. Raise
+    both together: Kubernetes' `terminationGracePeriodSeconds`, ECS' `stopTimeout` (30 each), Docker's
     `stop_grace_period` (10)."""
 
     task_time_limit: Annotated[Seconds, Field(gt=0, le=LONGEST_LEASE)] = Field(

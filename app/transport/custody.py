@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from app.native import allocate_lock
 from app.outcome import RETURNED
 from app.resilience import backoff
 from app.transport.aws import MAX_VISIBILITY
+from app.transport.done import Done
 from app.transport.engine import Engine
 from app.transport.leases import Leases
 from app.transport.outbox import Outbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.outcome import Outcome
     from app.transport.delivery import Delivery
     from app.transport.engine import Failure
@@ -24,15 +27,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Ids of messages that are done, at most, and seconds for which each is kept.
-_DONE, _DONE_FOR = 10_000, 3_600.0
 #: Seconds for which a delete is tried at least, its lease being lost or nearly over.
 _TRY_TO_DELETE = 10.0
 #: Seconds to flush at the end of a process that did not close its connection.
 _AT_EXIT = 5.0
 #: Seconds for the engine's thread to end.
 _STOP = 2.0
-#: Seconds between two looks at the outbox while it is flushed.
+#: Seconds between two looks at what is waited for.
 _LOOK_AGAIN = 0.005
 
 
@@ -49,7 +50,9 @@ class Custody:
         self._options = options
         self.outbox = Outbox(engine, linger=options.settle_linger)
         self.leases = Leases(engine, self.outbox)
-        self._done: OrderedDict[str, float] = OrderedDict()
+        #: Receives that are not answered; kept by the receivers.
+        self.receives_in_flight = 0
+        self._done = Done()
 
     def __repr__(self) -> str:
         return f"<Custody: {self.leases!r}, {self.outbox!r}>"
@@ -61,6 +64,7 @@ class Custody:
         """
         if delivery.message_id in self._done:
             delivery.close()
+            self._done.add(delivery.message_id)
             self._delete(delivery)
             return False
         return self.leases.take(delivery)
@@ -72,10 +76,10 @@ class Custody:
     def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         self.leases.let_go(delivery)
         if outcome.kind == "done":
-            self._remember(delivery.message_id)
+            self._done.add(delivery.message_id)
             self._delete(delivery)
-        elif not delivery.is_lost:
-            self._delay(delivery, outcome)
+        elif not delivery.is_lost and self.engine.clock.monotonic() < delivery.leased_until:
+            self._delay(delivery, outcome)  # else somebody else may have it, and would lose it by that
         delivery.intake.settled(delivery)
 
     def drop(self, delivery: Delivery) -> None:
@@ -85,18 +89,14 @@ class Custody:
             delivery.intake.left(delivery)
             delivery.intake.settled(delivery)
 
-    def _remember(self, message_id: str) -> None:
-        now = self.engine.clock.monotonic()
-        self._done[message_id] = now + _DONE_FOR
-        if len(self._done) > _DONE or next(iter(self._done.values())) <= now:
-            self._done.popitem(last=False)
-
     def _delete(self, delivery: Delivery) -> None:
         def done(failure: Failure | None) -> None:
-            if failure is not None:
+            if failure is None:
+                self._done.deleted(delivery.message_id)
+            elif not self._done.is_deleted(delivery.message_id):  # by a newer receipt
                 logger.error(
-                    "Queue %s: message %s is done but could not be deleted (%s); if it comes back here within the "
-                    "hour, it is deleted then and does not run",
+                    "Queue %s: message %s is done but could not be deleted (%s); if it comes back here, it is deleted "
+                    "then and does not run",
                     delivery.queue,
                     delivery.message_id,
                     failure,
@@ -113,7 +113,7 @@ class Custody:
         else:
             options = self._options
             seconds = backoff.delay(delivery.receive_count, first=options.retry_first, most=options.retry_most)
-        longest = MAX_VISIBILITY - (self.engine.clock.monotonic() - delivery.received_at)
+        longest = math.floor(MAX_VISIBILITY - (self.engine.clock.monotonic() - delivery.received_at))
 
         def done(failure: Failure | None) -> None:
             if failure is not None:
@@ -124,14 +124,34 @@ class Custody:
                     failure,
                 )
 
-        self.outbox.make_visible(delivery, min(seconds, longest), done, until=delivery.leased_until)
+        self.outbox.make_visible(delivery, max(0.0, min(seconds, longest)), done, until=delivery.leased_until)
 
-    def close(self, timeout: float) -> bool:
-        """Hand back what has not begun, flush, end the engine. Leases that are still held run out."""
-        self.engine.call_soon(self._hand_back)
-        flushed = self.flush(timeout)
+    def close(self, *, polls: float, flush: float) -> None:
+        """Hand back what has not begun, await the polls in flight, flush, end the engine.
+
+        Args:
+            polls: seconds for the receives in flight; what is abandoned then may have been given messages.
+            flush: seconds for what is settled to be told to SQS.
+        """
+        self.hand_back()
+        if not self._wait_until(lambda: not self.receives_in_flight, polls):
+            logger.info(
+                "%d receives were abandoned: messages that SQS gave them are invisible for one visibility timeout",
+                self.receives_in_flight,
+            )
+        if not self.flush(flush):
+            logger.error("%d settled messages could not be told to SQS: they will come back", len(self.outbox))
         self.engine.stop(_STOP)
-        return flushed
+        if left := [each.message_id for each in self.leases]:
+            logger.error(
+                "%d messages were in work to the last; they come back when their leases are over: %s",
+                len(left),
+                ", ".join(left),
+            )
+
+    def hand_back(self) -> None:
+        """Hand back what has not begun; from any thread, also in a signal handler."""
+        self.engine.call_soon(self._hand_back)
 
     def _hand_back(self) -> None:
         for delivery in self.leases:
@@ -140,18 +160,23 @@ class Custody:
 
     def flush(self, timeout: float) -> bool:
         """Send all that is settled, waiting up to `timeout` seconds; from any other thread. Whether that was all."""
-        flushed = allocate_lock()
-        flushed.acquire()
+        self.engine.call_soon(self.outbox.hurry)
+        return self._wait_until(lambda: not len(self.outbox), timeout)
+
+    def _wait_until(self, is_so: Callable[[], bool], timeout: float) -> bool:
+        """Wait until something is so in the engine's thread; whether it is."""
+        happened = allocate_lock()
+        happened.acquire()
+        give_up_at = self.engine.clock.monotonic() + timeout
 
         def look() -> None:
-            self.outbox.hurry()
-            if len(self.outbox):
+            if is_so():
+                happened.release()
+            elif self.engine.clock.monotonic() < give_up_at:
                 self.engine.call_later(_LOOK_AGAIN, look)
-            else:
-                flushed.release()
 
         self.engine.call_soon(look)
-        return bool(flushed.acquire(True, timeout))
+        return bool(happened.acquire(True, timeout + _LOOK_AGAIN))
 
 
 _custodies: dict[tuple[str | None, str | None], Custody] = {}
@@ -171,12 +196,16 @@ def custody_of(options: Options) -> Custody:
     return custody
 
 
-def close_all(timeout: float) -> None:
-    """Tell SQS all that is settled, then end; at the end of a process."""
+def close_all(*, polls: float, flush: float) -> None:
+    """Close every custody; at the end of a process."""
     for custody in list(_custodies.values()):
-        if not custody.close(timeout):
-            logger.error("%d settled messages could not be told to SQS: they will come back", len(custody.outbox))
+        custody.close(polls=polls, flush=flush)
     _custodies.clear()
+
+
+def unsettled() -> list[str]:
+    """The ids of the messages in work."""
+    return [each.message_id for custody in list(_custodies.values()) for each in custody.leases if each.is_claimed]
 
 
 def _forget_in_child() -> None:
@@ -185,4 +214,4 @@ def _forget_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_in_child)
-atexit.register(close_all, _AT_EXIT)
+atexit.register(close_all, polls=0.0, flush=_AT_EXIT)

@@ -25,7 +25,7 @@ class Delivery:
         queue: the queue's name in Celery.
         url: its URL.
         visibility: seconds of lease that were asked for.
-        now: when the receive was *sent*, on the monotonic clock: the lease began later than that.
+        now: on the monotonic clock, not later than the lease began.
         custody: keeps its lease and carries its outcome out.
         intake: has a slot for it.
     """
@@ -67,7 +67,8 @@ class Delivery:
         #: The newest; it changes when SQS delivers the message once more while we have it.
         self.receipt: str = message["ReceiptHandle"]
         self.body: str = message["Body"]
-        self.size = len(self.body)
+        #: In bytes; what JSON writes is ASCII as a rule, and then nothing is copied to be counted.
+        self.size = len(self.body) if self.body.isascii() else len(self.body.encode(errors="surrogatepass"))
         self.attributes: dict[str, Any] = message.get("Attributes") or {}
         self.queue = queue
         self.url = url
@@ -128,6 +129,12 @@ class Delivery:
         """Settle it: True for whoever comes first."""
         return _take(self._is_open)
 
+    def receive_again(self, newer: Delivery) -> None:
+        """SQS has handed the message out once more, to us: the older receipt is no longer good."""
+        self.url, self.receipt, self.attributes = newer.url, newer.receipt, newer.attributes
+        self.visibility, self.received_at = newer.visibility, newer.received_at
+        self.leased_until, self.is_lost = newer.leased_until, False
+
     def enter_pool(self, *, limit: float | None) -> bool:
         """The pool gets it. False: too late, it was handed back or its lease is over.
 
@@ -147,11 +154,12 @@ class Delivery:
         now = self.custody.engine.clock.monotonic()
         self.ends_at = None if limit is None else now + limit
         self.started_at = now
+        self.custody.leases.started(self)
 
     def settle(self, outcome: Outcome) -> None:
         """Carry the outcome out; from any thread. Only the first one counts."""
+        self._is_unclaimed.clear()  # first: what is settled is never started
         if self.close():
-            self._is_unclaimed.clear()
             self.intake.left(self)
             self.custody.settle(self, outcome)
 

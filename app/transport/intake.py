@@ -201,6 +201,7 @@ class Intake:
         self._is_draining = True
         for receiver in list(self._receivers.values()):
             receiver.stop()
+        self._custody.hand_back()
 
     def cancel(self, queue: str) -> None:
         """Receive nothing more from this queue, and hand back what has not begun; from the consuming thread."""

@@ -1,15 +1,14 @@
 """Leases: every message that we received and have not settled, and the renewal of its visibility timeout, in time.
 
 A message is ours from the receive on: while it waits for a slot in the pool or for a rate limit, and while its task
-runs. Its lease is short, so that a crash gives it back soon, and is renewed in batches when six tenths of it are over.
-What has not begun after one lease goes back: it could have begun elsewhere.
+runs. Its lease is short, so that a crash gives it back soon, and is renewed in batches when somewhat more than half of
+it is over. What has not begun after one lease goes back: it could have begun elsewhere.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from typing import TYPE_CHECKING
 
 from app.outcome import RETURNED
@@ -19,15 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from app.transport.delivery import Delivery
-    from app.transport.engine import Engine, Failure, Timer
+    from app.transport.engine import Engine, Failure
     from app.transport.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
 #: The part of a lease after which it is renewed; the rest is for the renewal's own trouble.
-_RENEW_AFTER = 0.6
-#: The part of a lease by which a renewal may be early, to share a call.
-_EARLY = 0.1
+_RENEW_AFTER = 0.55
+#: The part of a lease by which what is planned may be late, to share a call.
+_SPAN = 0.05
+#: Seconds after the receive up to which a lease may last: SQS refuses a renewal beyond 12 hours, and hears of it later
+#: than we ask.
+_LONGEST = MAX_VISIBILITY - 5
 
 
 class Leases:
@@ -42,8 +44,8 @@ class Leases:
         self._engine = engine
         self._outbox = outbox
         self._held: dict[str, Delivery] = {}
-        self._renewals = _Schedule(engine, self._renew, early=_EARLY)
-        self._returns = _Schedule(engine, self._give_back, early=0.0)
+        self._renewals = _Schedule(engine, self._renew)
+        self._returns = _Schedule(engine, self._give_back)
         #: Leases lost so far.
         self.lost = 0
 
@@ -57,70 +59,75 @@ class Leases:
         return iter(list(self._held.values()))
 
     def take(self, delivery: Delivery) -> bool:
-        """A message was received. False: it is in work here already, and that one has the new receipt now."""
-        held = self._held.get(delivery.message_id)
-        if held is not None and not held.is_settled:
-            held.receipt, held.attributes = delivery.receipt, delivery.attributes
-            held.leased_until, held.is_lost = delivery.leased_until, False
-            self._plan(held)
-            return False
-        self._held[delivery.message_id] = delivery
-        self._plan(delivery)
-        self._returns.add(delivery, delivery.received_at + delivery.visibility)
-        return True
+        """A message was received. False: it is in our hands already, and what we have of it has the new receipt now.
+
+        That holds for one that is settled and of which SQS is to be told in a moment, too.
+        """
+        held = self._held.setdefault(delivery.message_id, delivery)
+        if held is delivery:
+            self._returns.add(delivery, delivery.leased_until)
+        else:
+            held.receive_again(delivery)
+        self._plan(held)
+        return held is delivery
+
+    def started(self, delivery: Delivery) -> None:
+        """Its task begins, and its time limit begins anew; from any thread.
+
+        If its lease was looked at already, that was by the earlier limit.
+        """
+        if self._engine.clock.monotonic() >= _renew_at(delivery):
+            self._engine.call_soon(self._look_again, delivery)
 
     def let_go(self, delivery: Delivery) -> None:
         """It is settled: nothing is renewed any more."""
         if self._held.get(delivery.message_id) is delivery:
             del self._held[delivery.message_id]
+            self._renewals.remove(delivery)
+            self._returns.remove(delivery)
+
+    def _look_again(self, delivery: Delivery) -> None:
+        if self._held.get(delivery.message_id) is delivery:
+            self._plan(delivery)
 
     def _plan(self, delivery: Delivery) -> None:
-        self._renewals.add(delivery, delivery.leased_until - delivery.visibility * (1 - _RENEW_AFTER))
+        self._renewals.add(delivery, _renew_at(delivery))
 
-    def _give_back(self, delivery: Delivery, at: float) -> None:
+    def _give_back(self, delivery: Delivery) -> None:
         """One lease is over since the receive."""
-        if at == delivery.received_at + delivery.visibility and delivery.claim():
+        if delivery.claim():
             delivery.settle(RETURNED)
 
-    def _renew(self, delivery: Delivery, at: float) -> None:
-        if at != delivery.leased_until - delivery.visibility * (1 - _RENEW_AFTER):
-            return  # it has a newer lease
+    def _renew(self, delivery: Delivery) -> None:
+        if delivery.is_settled or delivery.is_lost:
+            return
         now = self._engine.clock.monotonic()
         if delivery.leased_until <= now:
-            self._lose(delivery, "it was not renewed in time: this process stood still")
+            self._lose(delivery, _why_over(delivery, now))
             return
-        seconds: float = min(delivery.visibility, MAX_VISIBILITY - (now - delivery.received_at))
+        end = delivery.received_at + _LONGEST
         if delivery.ends_at is not None:
-            seconds = min(seconds, delivery.ends_at - now)
-        seconds = math.ceil(seconds)
-        if now + seconds > delivery.leased_until:
-            until = now + seconds
-            self._outbox.make_visible(
-                delivery,
-                seconds,
-                lambda failure: self._renewed(delivery, until, failure),
-                until=delivery.leased_until,
-            )
-        else:
-            self._engine.call_later(delivery.leased_until - now, self._end, delivery, delivery.leased_until)
-
-    def _renewed(self, delivery: Delivery, until: float, failure: Failure | None) -> None:
-        if delivery.is_settled:
+            end = min(end, delivery.ends_at)
+        if delivery.leased_until >= end:
+            self._renewals.add(delivery, delivery.leased_until)
             return
+        seconds = math.ceil(min(delivery.visibility, end - now))
+        receipt, until = delivery.receipt, now + seconds
+        self._outbox.renew(
+            delivery,
+            seconds,
+            lambda failure: self._renewed(delivery, receipt, until, failure),
+            until=delivery.leased_until,
+        )
+
+    def _renewed(self, delivery: Delivery, receipt: str, until: float, failure: Failure | None) -> None:
+        if delivery.is_settled or delivery.receipt != receipt:
+            return  # received once more since, it has a newer lease
         if failure is None:
             delivery.leased_until = until
             self._plan(delivery)
-        elif failure.may_pass:
-            self._end(delivery, delivery.leased_until, str(failure))
         else:
             self._lose(delivery, str(failure))
-
-    def _end(
-        self, delivery: Delivery, leased_until: float, why: str = "its time limit is over and it still runs"
-    ) -> None:
-        """The lease is over and was not renewed."""
-        if not delivery.is_settled and delivery.leased_until == leased_until:
-            self._lose(delivery, why)
 
     def _lose(self, delivery: Delivery, why: str) -> None:
         self.lost += 1
@@ -135,39 +142,57 @@ class Leases:
             delivery.custody.drop(delivery)
 
 
+def _renew_at(delivery: Delivery) -> float:
+    return delivery.leased_until - delivery.visibility * (1 - _RENEW_AFTER)
+
+
+def _why_over(delivery: Delivery, now: float) -> str:
+    if delivery.ends_at is not None and delivery.ends_at <= now:
+        return "its time limit is over and it still runs"
+    if now - delivery.received_at >= _LONGEST:
+        return "SQS lets nobody keep a message for more than 12 hours"
+    return "it was not renewed in time: this process stood still"
+
+
 class _Schedule:
-    """What is to be done to deliveries at their time, in batches; by length of lease, since these come in order.
+    """What is to be done to deliveries at their time, in batches.
+
+    Time is cut into spans, each a part of a lease long, and what is planned for a span is done at its end: never early,
+    and one span late at most. Adding and removing take the same time however much is planned, since both are done with
+    every message, and what is removed leaves nothing behind: a lease may be hours long.
 
     Args:
         engine: its timers and its clock.
-        call: gets the delivery and the time it was planned for.
-        early: by what part of the lease it may be done too early.
+        call: gets the delivery.
     """
 
-    def __init__(self, engine: Engine, call: Callable[[Delivery, float], None], *, early: float) -> None:
+    def __init__(self, engine: Engine, call: Callable[[Delivery], None]) -> None:
         self._engine = engine
         self._call = call
-        self._early = early
-        self._planned: dict[int, deque[tuple[float, Delivery]]] = {}
-        self._timers: dict[int, Timer] = {}
+        #: By the length of the lease and the number of the span.
+        self._planned: dict[tuple[int, int], dict[Delivery, None]] = {}
+        self._span_of: dict[Delivery, tuple[int, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._span_of)
 
     def add(self, delivery: Delivery, at: float) -> None:
-        lease = delivery.visibility
-        planned = self._planned.setdefault(lease, deque())
-        planned.append((at, delivery))
-        if len(planned) == 1:
-            self._wait(lease)
+        """Plan it for that time, and for no other."""
+        self.remove(delivery)
+        length = delivery.visibility * _SPAN
+        span = delivery.visibility, math.floor(at / length) + 1
+        if (planned := self._planned.get(span)) is None:
+            planned = self._planned[span] = {}
+            self._engine.call_later(max(0.0, span[1] * length - self._engine.clock.monotonic()), self._run, span)
+        planned[delivery] = None
+        self._span_of[delivery] = span
 
-    def _wait(self, lease: int) -> None:
-        delay = self._planned[lease][0][0] - self._engine.clock.monotonic()
-        self._timers[lease] = self._engine.call_later(max(0.0, delay), self._run, lease)
+    def remove(self, delivery: Delivery) -> None:
+        """Plan it no more."""
+        if (span := self._span_of.pop(delivery, None)) is not None:
+            del self._planned[span][delivery]
 
-    def _run(self, lease: int) -> None:
-        planned = self._planned[lease]
-        soon = self._engine.clock.monotonic() + lease * self._early
-        while planned and (planned[0][0] <= soon or planned[0][1].is_settled):
-            at, delivery = planned.popleft()
-            if not delivery.is_settled:
-                self._call(delivery, at)
-        if planned:
-            self._wait(lease)
+    def _run(self, span: tuple[int, int]) -> None:
+        for delivery in self._planned.pop(span):
+            del self._span_of[delivery]
+            self._engine.call_soon(self._call, delivery)  # each by itself: an error with one is none with all

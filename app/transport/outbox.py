@@ -6,6 +6,7 @@ for some tens of milliseconds, and each entry's own result is looked at.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from app.transport.delivery import Delivery
     from app.transport.engine import Engine, Timer
 
-#: Seconds to wait before an entry is tried again: the first time, and at most.
+logger = logging.getLogger(__name__)
+
+#: Seconds to wait before entries are tried again: the first time, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 #: Entries on their way beyond which nothing more should be received.
 _FULL = 5_000
@@ -40,6 +43,8 @@ class _Entry:
     until: float
     #: Seconds until the message is visible; None: delete it.
     visible_in: int | None = None
+    #: Whether it keeps the message invisible for one that is in work: senseless once that is settled, and harmful.
+    renews: bool = False
     attempts: int = 0
 
     @property
@@ -94,9 +99,14 @@ class Outbox:
         self._count += 1
         self._add(_Entry(delivery, done, until, visible_in=round(seconds)))
 
+    def renew(self, delivery: Delivery, seconds: int, done: Callable[[Failure | None], None], *, until: float) -> None:
+        """Keep the message invisible for so long; not sent any more once the delivery is settled."""
+        self._count += 1
+        self._add(_Entry(delivery, done, until, visible_in=seconds, renews=True))
+
     def hurry(self) -> None:
-        """Send what there is, and from now on wait for no company."""
-        self._hurries = True
+        """Send what there is, and wait for no company until all of it is answered."""
+        self._hurries = self._count > 0
         for key in list(self._gathered):
             self._flush(key)
 
@@ -112,9 +122,14 @@ class Outbox:
     def _flush(self, key: tuple[str, str]) -> None:
         if timer := self._timers.pop(key, None):
             timer.cancel()
-        entries = self._gathered.pop(key, [])
-        for start in range(0, len(entries), MAX_BATCH):
-            self._send(key, entries[start : start + MAX_BATCH])
+        wanted = []
+        for entry in self._gathered.pop(key, []):
+            if entry.renews and entry.delivery.is_settled:
+                self._end(entry, None)
+            else:
+                wanted.append(entry)
+        if wanted:
+            self._send(key, wanted)
 
     def _send(self, key: tuple[str, str], entries: list[_Entry]) -> None:
         url, action = key
@@ -123,32 +138,41 @@ class Outbox:
 
     def _answered(self, key: tuple[str, str], entries: list[_Entry], answer: dict[str, Any] | Failure) -> None:
         episode = self._episode(key, entries[0])
-        if isinstance(answer, Failure):
+        if not isinstance(answer, Failure):
+            episode.worked()
+            results = _results(answer)
+        else:
             if answer.may_pass:
                 episode.failed(answer)
-            for entry in entries:
-                self._failed(entry, answer)
-            return
-        episode.worked()
-        results = _results(answer)
+            results = {str(number): answer for number in range(len(entries))}
+        now = self._engine.clock.monotonic()
+        again = []
         for number, entry in enumerate(entries):
             result = results.get(str(number), _UNSAID)
-            if result is None:
-                self._end(entry, None)
+            if result is not None and result.may_pass and entry.until - now > _FIRST_PAUSE:
+                again.append(replace(entry, attempts=entry.attempts + 1))
             else:
-                self._failed(entry, result)
+                self._end(entry, result)
+        if again:
+            self._try_again(again, now)
 
-    def _failed(self, entry: _Entry, failure: Failure) -> None:
-        attempts = entry.attempts + 1
-        pause = backoff.delay(attempts, first=_FIRST_PAUSE, most=_LONGEST_PAUSE)
-        if not failure.may_pass or self._engine.clock.monotonic() + pause >= entry.until:
-            self._end(entry, failure)
-        else:
-            self._engine.call_later(pause, self._add, replace(entry, attempts=attempts))
+    def _try_again(self, entries: list[_Entry], now: float) -> None:
+        """Together, so that trouble does not make ten calls of one; and as often as may be before it is too late."""
+        pause = backoff.delay(max(entry.attempts for entry in entries), first=_FIRST_PAUSE, most=_LONGEST_PAUSE)
+        left = min(entry.until for entry in entries) - now
+        self._engine.call_later(min(pause, left / 2), self._add_all, entries)
+
+    def _add_all(self, entries: list[_Entry]) -> None:
+        for entry in entries:
+            self._add(entry)
 
     def _end(self, entry: _Entry, failure: Failure | None) -> None:
         self._count -= 1
-        entry.done(failure)
+        self._hurries = self._hurries and self._count > 0
+        try:
+            entry.done(failure)
+        except Exception:
+            logger.exception("Queue %s: the outbox goes on after an error of its own", entry.delivery.queue)
 
     def _episode(self, key: tuple[str, str], entry: _Entry) -> Episode:
         if key not in self._episodes:

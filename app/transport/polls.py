@@ -1,7 +1,8 @@
 """How many receives of one queue to have in flight, and how each asks. Pure.
 
 The rule is MassTransit's: half-way up to the ceiling with each full answer. Down it goes with each *empty* one, and not
-with each short one, since SQS returns fewer than there are at will.
+with each short one, since SQS returns fewer than there are at will. An answer that is full because few were asked for
+says that there may be more, and not that there is a backlog for many.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Polls:
 
     def answered(self, *, asked: int, got: int, slots: int) -> None:
         """A receive came back; there are `slots` slots in all."""
-        if got >= asked:
+        if got >= MAX_BATCH:
             ceiling = max(self._least, min(self._most, -(-slots // MAX_BATCH)))
             self.target = max(self.target, min(ceiling, self.target + (ceiling - self.target + 1) // 2))
         elif got == 0:
@@ -53,7 +54,7 @@ class Polls:
         self.is_hot = got >= asked
 
     def failed(self) -> None:
-        """A receive failed: one at a time until one works."""
+        """A receive failed: as few at a time as of an idle queue, until one works."""
         self.target = self._least
         self.is_hot = False
 

@@ -165,6 +165,7 @@ class Receiver:
         url, options = self.url, self._options
         reservation = self._window.reserve(self.queue, ask.count)
         self._in_flight += 1
+        self._custody.receives_in_flight += 1
         parameters = {
             "QueueUrl": url,
             "MaxNumberOfMessages": ask.count,
@@ -183,6 +184,7 @@ class Receiver:
         self, answer: dict[str, Any] | Failure, ask: Ask, reservation: Reservation, url: str, asked_at: float
     ) -> None:
         self._in_flight -= 1
+        self._custody.receives_in_flight -= 1
         self._window.release(reservation)
         messages = answer if isinstance(answer, Failure) else messages_in(answer)
         if isinstance(messages, Failure):

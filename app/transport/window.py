@@ -25,7 +25,8 @@ class Window:
 
     Args:
         size: how many slots there are now; 0 is none to speak of.
-        most_bytes: bytes of message bodies held, beyond which nothing is asked for; one message may exceed it.
+        most_bytes: bytes of message bodies held, beyond which nothing is asked for. One message may exceed it; of each
+            queue one, if several begin at the same time.
     """
 
     def __init__(self, size: Callable[[], int], *, most_bytes: int) -> None:
@@ -33,12 +34,15 @@ class Window:
         self._most_bytes = most_bytes
         self._held: Counter[str] = Counter()
         self._reserved: Counter[str] = Counter()
+        # The sums of both: they are asked for with every message, and there may be many queues.
+        self._all_held = 0
+        self._all_reserved = 0
         self._held_bytes = 0
         self._reserved_bytes = 0
         self._expected: dict[str, float] = {}
 
     def __repr__(self) -> str:
-        return f"<Window: {self.held} of {self.size} slots held, {self._reserved.total()} reserved>"
+        return f"<Window: {self.held} of {self.size} slots held, {self._all_reserved} reserved>"
 
     @property
     def size(self) -> int:
@@ -48,7 +52,7 @@ class Window:
     @property
     def held(self) -> int:
         """How many messages are in it."""
-        return self._held.total()
+        return self._all_held
 
     @property
     def held_bytes(self) -> int:
@@ -66,32 +70,39 @@ class Window:
             queue: the queue's name.
             cap: the most messages of this queue, held or asked for.
         """
-        free = self.size - self.held - self._reserved.total()
+        free = self._size() - self._all_held - self._all_reserved
         if cap is not None:
             free = min(free, cap - self._held[queue] - self._reserved[queue])
-        if free <= 0:
-            return 0
+        return 0 if free <= 0 else min(free, self._fitting(queue))
+
+    def _fitting(self, queue: str) -> int:
+        """How many messages of this queue there are bytes for."""
         left = self._most_bytes - self._held_bytes - self._reserved_bytes
-        by_bytes = int(left / self._expected.get(queue, _LARGEST))
-        if by_bytes < 1 and not self._held_bytes and not self._reserved_bytes:
-            by_bytes = 1
-        return max(0, min(free, by_bytes))
+        if (expected := self._expected.get(queue)) is not None and left >= expected:
+            return int(left / expected)
+        # What others have reserved may never come: they must not keep a queue from asking for one. Nor is more than
+        # one asked for before it is known how large they are.
+        is_waiting = not self._held[queue] and not self._reserved[queue] and self._held_bytes < self._most_bytes
+        return 1 if is_waiting or left >= _LARGEST else 0
 
     def reserve(self, queue: str, count: int) -> Reservation:
         """Keep slots for the messages that a poll may bring."""
         size = int(count * self._expected.get(queue, _LARGEST))
         self._reserved[queue] += count
+        self._all_reserved += count
         self._reserved_bytes += size
         return Reservation(queue, count, size)
 
     def release(self, reservation: Reservation) -> None:
         """The poll is over; what it brought is held, or was not wanted."""
         self._reserved[reservation.queue] -= reservation.count
+        self._all_reserved -= reservation.count
         self._reserved_bytes -= reservation.size
 
     def hold(self, delivery: Delivery) -> None:
         """A message takes a slot."""
         self._held[delivery.queue] += 1
+        self._all_held += 1
         self._held_bytes += delivery.size
         expected = self._expected.get(delivery.queue, 0.0)
         self._expected[delivery.queue] = max(1.0, delivery.size, expected * _SHRINK)
@@ -99,6 +110,7 @@ class Window:
     def free_slot(self, delivery: Delivery) -> None:
         """A message is settled."""
         self._held[delivery.queue] -= 1
+        self._all_held -= 1
         self._held_bytes -= delivery.size
 
 

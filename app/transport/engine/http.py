@@ -7,7 +7,6 @@ that is four times the requests (measured: 10 in flight, 10 ms each, 380 a secon
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,6 @@ from app.transport.engine.sockets import Sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-logger = logging.getLogger(__name__)
 
 _poll = get_original("select", "poll")
 _POLLIN, _POLLOUT = get_original("select", "POLLIN"), get_original("select", "POLLOUT")
@@ -151,9 +148,8 @@ class Http:
             curl.setopt(pycurl.TIMEOUT_MS, int(request.timeout * 1000))
             curl.setopt(pycurl.WRITEFUNCTION, transfer.write)
             self._names.ask(self._route.proxy or request.url, lambda entry: self._go(transfer, entry))
-        except (pycurl.error, ValueError):
-            logger.exception("A request that cannot be sent")
-            self._stillborn.append((transfer, "it cannot be sent"))
+        except (pycurl.error, ValueError) as error:
+            self._stillborn.append((transfer, f"it cannot be sent ({error})"))
 
     def _go(self, transfer: _Transfer, entry: str | None) -> None:
         """The name is known, or is none that must be."""
@@ -162,9 +158,13 @@ class Http:
         if entry is None:
             self._stillborn.append((transfer, "the name cannot be resolved"))
             return
-        if entry:
-            transfer.curl.setopt(pycurl.RESOLVE, [entry])
-        self._multi.add_handle(transfer.curl)
+        try:
+            if entry:
+                transfer.curl.setopt(pycurl.RESOLVE, [entry])
+            self._multi.add_handle(transfer.curl)
+        except pycurl.error as error:
+            self._stillborn.append((transfer, f"it cannot be sent ({error})"))
+            return
         transfer.is_curls = True
         self._curls += 1
 

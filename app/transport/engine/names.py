@@ -84,7 +84,7 @@ class Names:
 
     def turn(self) -> None:
         """Take in the lookups that are over."""
-        for (host, port), name in self._known.items():
+        for (host, port), name in list(self._known.items()):
             if not name.found:
                 continue
             name.is_asked = False

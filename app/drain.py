@@ -1,0 +1,111 @@
+"""The drain: how a worker stops, from SIGTERM to its exit, whatever its pool.
+
+Stop asking -> what has not begun goes back -> running tasks finish, while their leases are renewed and their messages
+deleted -> at the deadline they are killed and *then* handed back; what cannot be killed is never handed back, and the
+exit status says so -> polls in flight get two seconds more, and what they bring goes back -> flush -> exit.
+
+Celery's own shutdown runs beside it: it stops the consumer and waits for the pool, for ever. What is said here holds by
+a thread of the system's, since the main thread may sit in a task (solo) or belong to greenlets that do not yield.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from celery import signals
+from celery.platforms import EX_FAILURE
+from celery.worker.state import active_requests
+from gevent.monkey import get_original
+
+from app import pools
+from app.transport import custody
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+_start_real_thread = get_original("_thread", "start_new_thread")
+_real_sleep = get_original("time", "sleep")
+
+#: Seconds between two looks at the time, and for which a second signal counts as the same one: a group is often told
+#: at once by its host and by the parent process.
+_LOOK_EVERY, _SAME_SIGNAL = 0.1, 2.0
+#: Seconds for killed tasks to be gone and the worker to end.
+_KILL = 5.0
+#: Seconds for what polls in flight still bring, and then for the last deletes.
+_POLLS, _FLUSH = 2.0, 3.0
+
+
+class Drain:
+    """One worker's way out.
+
+    Args:
+        timeout: seconds for running tasks to finish.
+    """
+
+    def __init__(self, timeout: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._timeout = timeout
+        self._clock = clock
+        self._worker: Any = None
+        self._hub: Any = None
+        self._began: float | None = None
+        self._deadline = 0.0
+        self._is_over = False
+
+    def install(self) -> None:
+        """Connect to the worker's signals."""
+        signals.worker_init.connect(self._watch, weak=False)
+        signals.worker_shutting_down.connect(self.begin, weak=False)
+        signals.worker_shutdown.connect(self._end, weak=False)
+
+    def _watch(self, sender: Any, **_: Any) -> None:
+        self._worker = sender
+
+    def begin(self, **_: Any) -> None:
+        """The worker is to stop. In a signal handler, so nothing here may wait. Said again, it must stop now."""
+        now = self._clock()
+        if self._began is None:
+            self._began, self._deadline, self._hub = now, now + self._timeout, pools.this_hub()
+            if (consumer := getattr(self._worker, "consumer", None)) is not None:
+                consumer.begin_drain()
+            _start_real_thread(self._run, ())
+        elif now - self._began > _SAME_SIGNAL:
+            self._deadline = now
+
+    def _run(self) -> None:
+        while self._clock() < self._deadline and not self._is_over:
+            _real_sleep(_LOOK_EVERY)
+        if self._is_over:
+            return
+        running = list(active_requests)
+        length = self._clock() - (self._began or 0.0)
+        logger.warning("Not drained after %.0f s (SLUICE_DRAIN_TIMEOUT): %d tasks are killed", length, len(running))
+        if pools.kill(self._worker.pool, running, hub=self._hub):
+            killed_at = self._clock()
+            while self._clock() < killed_at + _KILL and not self._is_over:
+                _real_sleep(_LOOK_EVERY)
+            if self._is_over:
+                return
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """What still runs cannot be killed but with this process. Its messages come back when their leases are over."""
+        left = custody.unsettled()
+        logger.error(
+            "%d tasks cannot be killed, and the worker ends with them: their messages come back when their leases are "
+            "over, in at most one visibility timeout: %s",
+            len(left),
+            ", ".join(left),
+        )
+        custody.close_all(polls=0.0, flush=_FLUSH)
+        logging.shutdown()
+        os._exit(EX_FAILURE)
+
+    def _end(self, **_: Any) -> None:
+        """All tasks have ended: tell SQS the last of it."""
+        custody.close_all(polls=_POLLS, flush=_FLUSH)
+        self._is_over = True

@@ -1,0 +1,54 @@
+"""What Sluice must know of Celery's pools: how much runs at once, and how to kill it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from celery import concurrency
+from celery.concurrency import prefork
+from gevent.monkey import is_module_patched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def install() -> None:
+    """Have `-P prefork` mean ours. Celery's table of pools is where the name is looked up."""
+    concurrency.ALIASES.update(prefork="app.pools.prefork:TaskPool")
+
+
+def places(pool: Any) -> int:
+    """How many tasks a pool runs at once: what it has grown or shrunk to, where it can."""
+    if pool.is_green:
+        return int(pool._pool.size)  # noqa: SLF001 - gevent's; its `num_processes` is how many run now
+    return int(pool.num_processes)
+
+
+def this_hub() -> Any:
+    """The hub of this thread's greenlets; None without gevent."""
+    return gevent.get_hub() if is_module_patched("threading") else None
+
+
+def kill(pool: Any, requests: Iterable[Any], *, hub: Any) -> bool:
+    """Kill the tasks of these requests; from any thread. False: this pool cannot.
+
+    Args:
+        pool: the pool.
+        requests: what runs in it.
+        hub: the hub of the pool's greenlets, if it has any.
+    """
+    if isinstance(pool, prefork.TaskPool):
+        for request in requests:
+            request.kill(pool)
+        return True
+    if pool.is_green:
+        hub.loop.run_callback_threadsafe(_kill_greenlets, pool, list(requests))
+        return True
+    return False
+
+
+def _kill_greenlets(pool: Any, requests: list[Any]) -> None:
+    """In the hub, which must not wait; each kill does."""
+    for request in requests:
+        pool.spawn_n(request.kill, pool)
