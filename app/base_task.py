@@ -154,8 +154,9 @@ class Request(CeleryRequest):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         """Settle what failed. A task's MemoryError ends Celery's whole worker; here it is a failure like others."""
-        self._outcome = _outcome_of(exc_info)
-        if self._already_cancelled and isinstance(exc_info.exception, Terminated):
+        error = _exception_of(exc_info)
+        self._outcome = _outcome_of(error)
+        if self._already_cancelled and isinstance(error, Terminated):
             self.hand_back()
             return
         try:
@@ -172,11 +173,14 @@ class Request(CeleryRequest):
             self.reject(requeue=True)  # once only: prefork, which also reports the killed process, finds it settled
 
 
-def _outcome_of(exc_info: Any) -> outcome.Outcome:
-    """What becomes of a message whose task did not succeed."""
+def _exception_of(exc_info: Any) -> Any:
+    """What was raised; billiard wraps it where it took the traceback along."""
     error = exc_info.exception
-    if isinstance(error, ExceptionWithTraceback):
-        error = error.exc
+    return error.exc if isinstance(error, ExceptionWithTraceback) else error
+
+
+def _outcome_of(error: Any) -> outcome.Outcome:
+    """What becomes of a message whose task did not succeed."""
     if isinstance(error, WorkerLostError):
         return outcome.LOST
     if isinstance(error, Reject) and not error.requeue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -30,6 +31,17 @@ def work(name: str, seconds: float = 0.0) -> str:
 @task(show_arguments=True)
 def open_work(name: str, seconds: float = 0.0) -> str:
     return work(name, seconds)
+
+
+@task
+def stubborn(name: str) -> None:
+    """Will not be killed where that is done by an exception."""
+    note("start", name, time.time())
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        with contextlib.suppress(BaseException):
+            time.sleep(1)
+    note("end", name)
 
 
 @task(time_limit=0.5)

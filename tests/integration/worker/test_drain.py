@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import psutil
 import pytest
@@ -48,19 +49,73 @@ def test_what_runs_finishes_and_what_waits_goes_back_at_once(pool, start_worker,
     assert members(worker.process.pid) == []
 
 
-@pytest.mark.parametrize("pool", POOLS)
-def test_at_the_deadline_what_still_runs_is_killed(pool, start_worker, queues):
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_at_the_deadline_what_still_runs_is_killed_and_then_handed_back(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
-    worker = start_worker("-P", pool, "-c", 1, environment={"SLUICE_DRAIN_TIMEOUT": "1"})
+    worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_DRAIN_TIMEOUT": "1"})
     queues.send(body("probe.work", ["endless", 300.0]))
     worker.wait_for_notes("start", ["endless"])
 
     worker.signal()
-    worker.ended(within=15)
+    assert worker.ended(within=15) == 0
 
-    assert queues.left() == 1
+    row = queues.server.queues["sluice"]
+    assert (row["visible"], row["in_flight"]) == (1, 0)
     assert "Not drained after 1 s" in worker.log
     until(lambda: members(worker.process.pid) == [], "end of all processes", within=5)
+
+
+@pytest.mark.parametrize(
+    ("pool", "task"), [("threads", "probe.work"), ("solo", "probe.work"), ("gevent", "probe.stubborn")]
+)
+def test_what_cannot_be_killed_keeps_its_lease_and_the_exit_status_says_so(pool, task, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_DRAIN_TIMEOUT": "1"})
+    queues.send(body(task, ["endless"] if task.endswith("stubborn") else ["endless", 300.0]))
+    worker.wait_for_notes("start", ["endless"])
+
+    worker.signal()
+    assert worker.ended(within=20) == 1
+
+    row = queues.server.queues["sluice"]
+    assert (row["visible"], row["in_flight"]) == (0, 1)
+    assert "1 tasks cannot be killed" in worker.log
+    assert members(worker.process.pid) == []
+
+
+def test_a_second_signal_shortens_the_drain(start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", "prefork", "-c", 2, environment={"SLUICE_DRAIN_TIMEOUT": "300"})
+    queues.send(body("probe.work", ["endless", 300.0]))
+    worker.wait_for_notes("start", ["endless"])
+    worker.signal()
+    time.sleep(2.5)  # sooner, it counts as the same: a host tells the group, and a parent its child
+    assert worker.is_alive
+    worker.signal()
+    assert worker.ended(within=15) == 0
+    assert queues.server.queues["sluice"]["visible"] == 1
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_signal_to_the_whole_group_under_load_loses_and_repeats_nothing(pool, start_worker, queues):
+    """As systemd, Heroku and honcho send it, here twice at once; with tasks running, prefetched and on their way."""
+    queues.server.create_queue("sluice", max_receives=50)
+    queues.server.configure(round_trip=0.005)
+    names = [f"n{n}" for n in range(400)]
+    for name in names:
+        queues.server.fill("sluice", 1, body("probe.work", [name, 0.01]))
+    for _ in range(3):
+        worker = start_worker("-P", pool, "-c", 4)
+        done = len(worker.notes("end"))
+        until(lambda worker=worker, done=done: len(worker.notes("end")) > done + 20, "some work")
+        for _ in range(2):
+            os.killpg(worker.process.pid, signal.SIGTERM)
+        assert worker.ended() == 0
+        assert queues.server.queues["sluice"]["in_flight"] == 0
+        assert worker.notes("start") == [] or sorted(worker.notes("start")) == sorted(worker.notes("end"))
+        assert "lost" not in worker.log
+        names = sorted(set(names) - set(worker.notes("end")))
+        assert queues.left() == len(names)
 
 
 def test_a_killed_worker_leaves_the_messages_and_no_process(start_worker, queues):
