@@ -126,8 +126,15 @@ class FakeEngine:
         self.turn()
         until = self.clock.monotonic() + seconds
         while self._timers and self._timers[0][0] <= until:
-            self.jump(max(0.0, self._timers[0][0] - self.clock.monotonic()))
-        self.jump(max(0.0, until - self.clock.monotonic()))
+            self._pass_until(self._timers[0][0])
+        self._pass_until(until)
+
+    def _pass_until(self, instant):
+        now = self.clock.monotonic()
+        while now < instant:  # once, but for what floats round off
+            self.clock.advance(max(instant - now, 1e-9))
+            now = self.clock.monotonic()
+        self.turn()
 
     def jump(self, seconds):
         """Let time pass while the process stands still, as after SIGSTOP."""

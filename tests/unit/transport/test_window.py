@@ -87,7 +87,8 @@ def test_what_idle_queues_have_reserved_keeps_no_other_queue_from_asking():
     window = Window(lambda: 1000, most_bytes=8 * MIB)
     queues = [f"queue-{n}" for n in range(30)]
     for queue in queues:
-        assert (count := window.free(queue)) >= 1
+        count = window.free(queue)
+        assert count >= 1
         window.reserve(queue, min(10, count))
     for queue in queues:
         seen(window, queue, size=MIB)
