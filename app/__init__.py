@@ -21,7 +21,7 @@ The map, in the order in which a message meets it:
     local/         what `up` runs on this machine, and what it says of it
     supervisor/    how processes are started, watched and stopped; knows nothing of which
     testing/       what you need to test your own tasks: a local SQS server, a clock set by hand
-    outcome.py errors.py clock.py parent.py native.py   leaves
+    outcome.py lease.py errors.py clock.py parent.py native.py   leaves
 
 This module is the one public door for authors of tasks: `from app import task`. It loads what is asked for, when it is
 asked for, so that `import app.resilience` builds no Celery application.

@@ -14,12 +14,15 @@ from celery.worker.request import Request as CeleryRequest
 from celery.worker.state import task_ready
 
 from app import outcome
+from app.lease import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: What monitors and logs show in place of arguments and results.
 HIDDEN = "hidden"
+#: In a task's request: where the end of its lease stands.
+_LEASE = "sluice_lease"
 
 
 def _soft_limit(hard: float) -> float:
@@ -114,9 +117,12 @@ class Request(CeleryRequest):
         Raises:
             TaskRevokedError: it must not run any more: it was handed back, or its lease is over.
         """
-        if self.delivery is not None and not self.delivery.enter_pool(limit=self._limit):
+        if self.delivery is None:
+            return
+        if not self.delivery.enter_pool(limit=self._limit):
             task_ready(self)
             raise TaskRevokedError(self.id)
+        self._request_dict[_LEASE] = self.delivery.place
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """The task begins."""
@@ -193,10 +199,16 @@ class Task(CeleryTask):
 
     Beside Celery's own attributes:
         show_arguments: let events, Flower and `inspect` show this task's arguments and results (default: no).
+        lease: the lease of the message that a bound task works for: `self.lease.lost`, `self.lease.remaining()`.
     """
 
     Request = "app.base_task:Request"
     show_arguments = False
+
+    @property
+    def lease(self) -> Lease:
+        """The lease of the message in work; one that is never lost where there is none (eager, in a test)."""
+        return Lease(getattr(self.request, _LEASE, None))
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *more: Any, **options: Any) -> Any:
         """Send the task; its arguments are written into the message once, not a second time for monitors to read."""

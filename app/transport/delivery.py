@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from app.lease import leases
+
 if TYPE_CHECKING:
     from app.outcome import Outcome
     from app.transport.custody import Custody
@@ -31,16 +33,17 @@ class Delivery:
     """
 
     __slots__ = (
+        "_is_lost",
         "_is_open",
         "_is_unclaimed",
+        "_leased_until",
+        "_place",
         "attributes",
         "body",
         "custody",
         "ends_at",
         "intake",
         "is_in_pool",
-        "is_lost",
-        "leased_until",
         "message_id",
         "queue",
         "receipt",
@@ -76,13 +79,12 @@ class Delivery:
         #: Names this delivery and no other: a message that comes again is another delivery.
         self.tag = str(next(_numbers))
         self.received_at = now
-        #: Until then SQS shows it to nobody else, as far as we know.
-        self.leased_until = now + visibility
+        self._place: tuple[int, int] | None = None
+        self._leased_until = now + visibility
         #: When its task began, None before that; and when that must have ended.
         self.started_at: float | None = None
         self.ends_at: float | None = None
-        #: Whether somebody else may have it now.
-        self.is_lost = False
+        self._is_lost = False
         #: Whether the pool has it.
         self.is_in_pool = False
         self.custody = custody
@@ -145,9 +147,37 @@ class Delivery:
         if now >= self.leased_until or not self.claim():
             return False
         self.ends_at = None if limit is None else now + limit
+        self._place = leases.open(self._leased_until)
         self.is_in_pool = True
         self.intake.entered(self)
         return True
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Where the end of its lease stands for the process that runs it, see `app.lease`."""
+        return self._place
+
+    @property
+    def leased_until(self) -> float:
+        """Until then SQS shows it to nobody else, as far as we know; on the monotonic clock."""
+        return self._leased_until
+
+    @leased_until.setter
+    def leased_until(self, until: float) -> None:
+        self._leased_until = until
+        if self._place is not None:
+            leases.write(self._place, until)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody else may have it now."""
+        return self._is_lost
+
+    @is_lost.setter
+    def is_lost(self, is_lost: bool) -> None:
+        self._is_lost = is_lost
+        if is_lost and self._place is not None:
+            leases.lose(self._place)
 
     def started(self, *, limit: float | None) -> None:
         """Its task begins: the limit counts from now."""
@@ -160,6 +190,8 @@ class Delivery:
         """Carry the outcome out; from any thread. Only the first one counts."""
         self._is_unclaimed.clear()  # first: what is settled is never started
         if self.close():
+            if self._place is not None:
+                leases.close(self._place)
             self.intake.left(self)
             self.custody.settle(self, outcome)
 

@@ -34,6 +34,16 @@ def open_work(name: str, seconds: float = 0.0) -> str:
 
 
 @task
+def hog(name: str, seconds: float) -> None:
+    """Use the CPU, and let no other greenlet have it."""
+    note("start", name)
+    ends = time.process_time() + seconds
+    while time.process_time() < ends:
+        pass
+    note("end", name)
+
+
+@task
 def stubborn(name: str) -> None:
     """Will not be killed where that is done by an exception."""
     note("start", name, time.time())
@@ -42,6 +52,17 @@ def stubborn(name: str) -> None:
         with contextlib.suppress(BaseException):
             time.sleep(1)
     note("end", name)
+
+
+@task(bind=True)
+def watch_lease(self: Any, name: str, seconds: float) -> None:
+    """Say how long the lease has left, again and again, and when it is lost."""
+    note("start", name)
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends and not self.lease.lost:
+        note("lease", name, self.lease.remaining())
+        time.sleep(0.05)
+    note("end" if not self.lease.lost else "lost", name)
 
 
 @task(time_limit=0.5)

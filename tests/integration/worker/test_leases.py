@@ -1,0 +1,92 @@
+"""Leases, with real workers: renewed while tasks run, over with the time limit, and the task can see how it stands."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from harness import POOLS, body, until
+
+LEASE = {"SLUICE_VISIBILITY_TIMEOUT": "2"}
+
+
+def remaining(worker):
+    lines = worker.notes_file.read_text().splitlines()
+    return [float(line.split()[2]) for line in lines if line.startswith("lease ")]
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_task_longer_than_its_lease_runs_once_and_sees_it_renewed(pool, start_worker, queues):
+    """Solo: the task blocks the main thread all the while."""
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", pool, "-c", 2, environment=LEASE)
+    queues.send(body("probe.watch_lease", ["long", 5.0]))
+    worker.wait_for_notes("end", ["long"])
+    queues.wait_until_empty()
+    assert worker.notes("start") == ["long"]
+    assert 0 < min(remaining(worker)) < 1.2  # six tenths over, and some
+    assert 1.5 < max(remaining(worker)) <= 2.0
+    assert "lost" not in worker.log
+
+
+def test_greenlets_that_hog_the_cpu_lose_no_lease(start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", "gevent", "-c", 2, environment=LEASE)
+    queues.send(body("probe.hog", ["hog", 5.0]), body("probe.work", ["beside", 0.1]))
+    worker.wait_for_notes("end", ["hog", "beside"])
+    queues.wait_until_empty()
+    assert sorted(worker.notes("start")) == ["beside", "hog"]
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent", "threads"])
+def test_a_lease_that_cannot_be_renewed_is_lost_and_the_task_can_see_it(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=50)
+    worker = start_worker("-P", pool, "-c", 1, environment=LEASE)
+    queues.server.faults.add("ChangeMessageVisibilityBatch:error:status=500")
+    queues.send(body("probe.watch_lease", ["long", 20.0]))
+    worker.wait_for_notes("lost", ["long"])
+    worker.wait_for("is lost")
+    assert worker.log.count("is lost") == 1
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_where_a_task_cannot_be_killed_its_lease_ends_with_its_time_limit(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=50)
+    worker = start_worker("-P", pool, "-c", 2, environment={**LEASE, "SLUICE_TASK_TIME_LIMIT": "4"})
+    queues.send(body("probe.work", ["hung", 60.0]))
+    worker.wait_for("its time limit is over and it still runs")
+    until(lambda: queues.server.queues["sluice"]["visible"] or worker.log.count("is lost") > 1, "free message")
+
+
+def test_a_worker_that_stood_still_past_its_leases_begins_nothing_that_it_held(start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=50)
+    environment = {**LEASE, "SLUICE_PREFETCH_SECONDS": "60"}
+    worker = start_worker("-P", "prefork", "-c", 1, environment=environment)
+    quick = [f"quick-{n}" for n in range(20)]
+    queues.send(*(body("probe.work", [name]) for name in quick))
+    worker.wait_for_notes("end", quick)
+    for n in range(6):
+        queues.server.fill("sluice", 1, body("probe.work", [f"slow-{n}", 0.5]))
+    until(lambda: queues.server.queues["sluice"]["in_flight"] > 1, "prefetch")
+    worker.signal(signal.SIGSTOP)
+    time.sleep(3)
+    other = start_worker("-P", "prefork", "-c", 6, environment=LEASE)
+    until(lambda: len(other.notes("end")) >= 4, "work by the other worker")
+    worker.signal(signal.SIGCONT)
+    queues.wait_until_empty()
+    began = [name for name in worker.notes("start") + other.notes("start") if name.startswith("slow")]
+    assert set(began) == {f"slow-{n}" for n in range(6)}
+    assert len(began) <= 6 + 2  # what ran when it stopped, and what its child had begun meanwhile
+
+
+def test_what_could_begin_elsewhere_is_not_hoarded(start_worker, queues):
+    """Twenty tasks of five seconds on two workers with two places each: 25 seconds if nobody sits on any."""
+    queues.server.create_queue("sluice", max_receives=5)
+    for _ in range(2):
+        start_worker("-P", "prefork", "-c", 2)
+    began = time.monotonic()
+    for n in range(20):
+        queues.server.fill("sluice", 1, body("probe.work", [n, 5.0]))
+    queues.wait_until_empty(within=60)
+    assert time.monotonic() - began <= 30
