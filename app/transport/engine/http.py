@@ -33,7 +33,7 @@ _KEEPALIVE_AFTER, _KEEPALIVE_EVERY = 20, 10
 _KEPT = 64
 #: Bytes of one answer: ten messages of 1 MiB, each character of them escaped.
 _LONGEST_ANSWER = 64 * 2**20
-#: Seconds that one wait takes at most where a descriptor is hidden from us: `fdset` shows none above 1,023.
+#: Seconds that one wait takes at most where sockets are hidden from us.
 _BLIND_WAIT = 0.02
 
 #: curl's numbers for what went wrong, as words for the log.
@@ -48,6 +48,8 @@ _WORDS = {
     pycurl.E_SEND_ERROR: "the connection broke",
     pycurl.E_SSL_CONNECT_ERROR: "TLS could not be agreed on",
     pycurl.E_PEER_FAILED_VERIFICATION: "the server's certificate is not trusted",
+    pycurl.E_UNSUPPORTED_PROTOCOL: "that is not HTTP",
+    pycurl.E_FTP_WEIRD_SERVER_REPLY: "that is not HTTP",
     pycurl.E_WRITE_ERROR: "the answer is longer than any of SQS's",
 }
 
@@ -190,7 +192,7 @@ class Http:
             waiting.register(descriptor, mask)
         if (curls := self._multi.timeout()) >= 0:
             timeout = min(timeout, curls / 1000)
-        if len(masks) < self._curls:
+        if self._curls and self._sockets.is_any_hidden:
             timeout = min(timeout, _BLIND_WAIT)
         ready = waiting.poll(max(0.0, timeout) * 1000)
         self._perform()

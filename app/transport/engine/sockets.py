@@ -11,6 +11,9 @@ from weakref import WeakSet
 
 import pycurl
 
+#: Descriptors below this are in the sets of bits that `fdset` fills.
+_SHOWN = 1_024
+
 
 class Sockets:
     """What curl has opened. Its `opened` is curl's SOCKOPTFUNCTION."""
@@ -18,10 +21,13 @@ class Sockets:
     def __init__(self) -> None:
         #: By descriptor the inode, since the number of one that was closed is given to others.
         self._inodes: dict[int, int] = {}
+        #: Whether there was one that curl's `fdset` does not show: it shows none above 1,023.
+        self.is_any_hidden = False
         _all.add(self)
 
     def opened(self, descriptor: int, _purpose: int) -> int:
         """Take note of a new one."""
+        self.is_any_hidden |= descriptor >= _SHOWN
         self._inodes[descriptor] = os.fstat(descriptor).st_ino
         return int(pycurl.SOCKOPT_OK)
 

@@ -38,7 +38,7 @@ def start_loop():
     started = []
 
     def start(http=None):
-        started.append(Loop(http or Http()))
+        started.append(Loop(Http() if http is None else http))
         return started[-1]
 
     yield start

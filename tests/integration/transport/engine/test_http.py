@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from wire import OK, answer_all, read_request
@@ -27,6 +28,10 @@ def cpu():
     return used.ru_utime + used.ru_stime
 
 
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def once(answer, *, then=None):
     """Serve: read one request, answer it so, and close."""
 
@@ -41,7 +46,8 @@ def once(answer, *, then=None):
 
 def hold(connection):
     """Leave it open until the client goes."""
-    connection.recv(1)
+    while connection.recv(65_536):
+        pass
 
 
 def reset(connection):
@@ -84,7 +90,10 @@ def test_connections_are_used_again(start_server, loop):
         (once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), "the connection broke"),
         (once(b"SSH-2.0-OpenSSH_9.2\r\n", then=hold), "that is not HTTP"),
         (once(b"HTTP/1.1 200 OK\r\nContent-Length: nonsense\r\n\r\n"), "that is not HTTP"),
-        (once(b"HTTP/1.1 200 OK\r\n" + b"X-Long: %s\r\n" % (b"x" * 50_000) * 10 + b"\r\n"), "the answer is longer"),
+        (
+            once(b"HTTP/1.1 200 OK\r\n" + b"X-Long: %s\r\n" % (b"x" * 50_000) * 10 + b"\r\n"),
+            "the connection broke (Too large",
+        ),
     ],
 )
 def test_what_is_no_answer_fails_at_once_and_says_why(start_server, loop, serve, why):
@@ -248,11 +257,11 @@ def test_memory_does_not_grow_with_the_number_of_requests(start_server, loop):
             loop.answers.clear()
 
     a_thousand()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(os.listdir("/proc/self/fd"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, descriptors()
     a_thousand()
     a_thousand()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before[0] < 4_000
-    assert len(os.listdir("/proc/self/fd")) <= before[1] + 2
+    assert descriptors() <= before[1] + 2
 
 
 def test_descriptors_above_1023_are_polled_for_all_the_same(start_server, loop):
@@ -293,7 +302,14 @@ def test_who_sends_again_out_of_an_answer_is_answered_again(start_server, loop):
 
 @pytest.mark.parametrize("url", ["http://[half/", "http://host:port/", "ftp://127.0.0.1/", "http://münchen.example/"])
 def test_what_cannot_be_sent_fails_in_the_next_turn_and_not_at_once(start_loop, url):
-    loop = start_loop(Http(names=Names(look_up=lambda *_: (), wake=lambda: loop.wake())))
+    loop = start_loop(
+        Http(
+            names=Names(
+                look_up=lambda *_: (),
+                wake=lambda: loop.wake(),  # noqa: PLW0108 - it is not there yet
+            )
+        )
+    )
     loop.send(url)
     assert loop.answers == []
     assert loop.wait_for(1)[0].failure
