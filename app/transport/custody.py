@@ -9,9 +9,11 @@ import os
 from typing import TYPE_CHECKING
 
 from app.native import allocate_lock
-from app.outcome import RETURNED
+from app.outcome import RETURNED, reject
 from app.resilience import backoff
 from app.transport.aws import MAX_VISIBILITY
+from app.transport.casualties import Casualties
+from app.transport.dead_letters import DeadLetters
 from app.transport.done import Done
 from app.transport.engine import Engine
 from app.transport.leases import Leases
@@ -53,6 +55,8 @@ class Custody:
         #: Receives that are not answered; kept by the receivers.
         self.receives_in_flight = 0
         self._done = Done()
+        self.dead_letters = DeadLetters(engine)
+        self._casualties = Casualties(options.max_deaths)
 
     def __repr__(self) -> str:
         return f"<Custody: {self.leases!r}, {self.outbox!r}>"
@@ -79,8 +83,32 @@ class Custody:
             self._done.add(delivery.message_id)
             self._delete(delivery)
         elif not delivery.is_lost and self.engine.clock.monotonic() < delivery.leased_until:
-            self._delay(delivery, outcome)  # else somebody else may have it, and would lose it by that
+            self._keep(delivery, self._counted(delivery, outcome))
+        # Else somebody else may have it, and would lose it by what we do.
         delivery.intake.settled(delivery)
+
+    def _counted(self, delivery: Delivery, outcome: Outcome) -> Outcome:
+        """The outcome, or that the message has now killed enough processes."""
+        if outcome.kind != "lost":
+            self._casualties.survived(delivery.message_id)
+        elif (deaths := self._casualties.died(delivery.message_id)) is not None:
+            return reject(f"the process that ran it died {deaths} times")
+        return outcome
+
+    def _keep(self, delivery: Delivery, outcome: Outcome) -> None:
+        """It is not done: it comes back, or goes to the dead-letter queue."""
+        if outcome.kind != "reject":
+            self._delay(delivery, outcome)
+            return
+
+        def sent(is_there: bool) -> None:
+            if is_there:
+                self._done.add(delivery.message_id)
+                self._delete(delivery)
+            else:
+                self._delay(delivery, outcome)
+
+        self.dead_letters.send(delivery, outcome.reason, sent)
 
     def drop(self, delivery: Delivery) -> None:
         """Its lease is lost and it has not begun: forget it (in the engine's thread)."""
@@ -160,8 +188,12 @@ class Custody:
 
     def flush(self, timeout: float) -> bool:
         """Send all that is settled, waiting up to `timeout` seconds; from any other thread. Whether that was all."""
-        self.engine.call_soon(self.outbox.hurry)
-        return self._wait_until(lambda: not len(self.outbox), timeout)
+
+        def is_told() -> bool:
+            self.outbox.hurry()
+            return not len(self.outbox) and not self.dead_letters.pending
+
+        return self._wait_until(is_told, timeout)
 
     def _wait_until(self, is_so: Callable[[], bool], timeout: float) -> bool:
         """Wait until something is so in the engine's thread; whether it is."""
@@ -175,7 +207,8 @@ class Custody:
             elif self.engine.clock.monotonic() < give_up_at:
                 self.engine.call_later(_LOOK_AGAIN, look)
 
-        self.engine.call_soon(look)
+        # Behind what is handed in by what is handed in: handing back is settling, which is handed in anew.
+        self.engine.call_soon(self.engine.call_soon, look)
         return bool(happened.acquire(True, timeout + _LOOK_AGAIN))
 
 
@@ -190,7 +223,7 @@ def custody_of(options: Options) -> Custody:
     key = options.endpoint_url, options.region
     if key not in _custodies:
         engine = Engine(endpoint_url=options.endpoint_url, region=options.region)
-        _custodies[key] = Custody(engine, options)
+        _custodies.setdefault(key, Custody(engine, options))  # of two threads that come here at once, one is first
     custody = _custodies[key]
     custody.engine.start()
     return custody
