@@ -190,7 +190,9 @@ def _outcome_of(error: Any) -> outcome.Outcome:
     if isinstance(error, WorkerLostError):
         return outcome.LOST
     if isinstance(error, Reject) and not error.requeue:
-        return outcome.reject(f"the task rejected it: {error.reason}")
+        # What was written for people; an exception's own words may repeat what the task was given.
+        reason = error.reason if isinstance(error.reason, str) else type(error.reason).__name__
+        return outcome.reject(f"the task rejected it: {reason}")
     return outcome.retry(reason=type(error).__name__)
 
 

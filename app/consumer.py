@@ -1,8 +1,8 @@
 """Celery's consumer, with other answers to messages that it can make nothing of, and to a queue that is not there.
 
 Celery writes the whole message into the log and, if its body cannot be decoded, deletes it. Here its content stays
-private, and it comes back after a growing delay, until a worker takes it that knows the task (in the middle of a
-deployment the next one may) or the queue's redrive policy moves it to the dead-letter queue.
+private, and it goes to the dead-letter queue with the reason. One that names a task unknown here comes back after a
+growing delay, until a worker takes it that knows the task or the queue's redrive policy ends that.
 """
 
 from __future__ import annotations
@@ -68,34 +68,30 @@ class Consumer(CeleryConsumer):
 
     def on_unknown_message(self, body: Any, message: Any) -> None:  # noqa: ARG002 - Celery's signature
         """The message names no task."""
-        self._leave(message, "it names no task")
+        self._settle(message, outcome.reject("it names no task"))
         signals.task_rejected.send(sender=self, message=message, exc=None)
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - Celery's signature
-        """The message names a task that this worker does not have."""
+        """The message names a task that this worker does not have: in the middle of a deployment the next one may."""
         name, task_id = message.headers.get("task"), message.headers.get("id")
-        self._leave(message, f"no module of SLUICE_TASK_MODULES has a task {name!r}")
+        reason = f"no module of SLUICE_TASK_MODULES has a task {name!r}"
+        info = message.delivery_info
+        logger.error("Queue %s: message %s comes back: %s", info.get("routing_key"), info.get("sqs_message_id"), reason)
+        self._settle(message, outcome.retry(reason=reason))
         signals.task_unknown.send(sender=self, message=message, exc=exc, name=name, id=task_id)
 
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:  # noqa: ARG002 - Celery's signature
         """The message is no valid call of its task."""
-        self._leave(message, f"it is no valid call of a task ({exc})")
+        self._settle(message, outcome.reject(f"it is no valid call of a task ({exc})"))
         signals.task_rejected.send(sender=self, message=message, exc=exc)
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """The message's inner body is not what its content type says."""
-        self._leave(message, f"its inner body cannot be decoded ({type(exc).__name__})")
+        self._settle(message, outcome.reject(f"its inner body cannot be decoded ({type(exc).__name__})"))
         signals.task_rejected.send(sender=self, message=message, exc=exc)
 
-    def _leave(self, message: Any, reason: str) -> None:
-        info = message.delivery_info
-        logger.error(
-            "Queue %s: message %s left to its redrive policy: %s",
-            info.get("routing_key"),
-            info.get("sqs_message_id"),
-            reason,
-        )
+    def _settle(self, message: Any, result: outcome.Outcome) -> None:
         if getattr(message, "delivery", None) is None:
-            message.reject_log_error(logger, self.connection_errors)
+            message.reject_log_error(logger, self.connection_errors, requeue=result.kind == "retry")
         else:
-            message.delivery.settle(outcome.retry(reason=reason))
+            message.delivery.settle(result)

@@ -11,7 +11,7 @@ from kombu.transport import SQS, virtual
 from kombu.transport.virtual.base import queue_declare_ok_t
 
 from app.errors import QueueMissing, UndecodableMessage
-from app.outcome import DONE, RETURNED, retry
+from app.outcome import DONE, RETURNED, reject, retry
 from app.transport import aws, envelope
 from app.transport.addresses import Addresses
 from app.transport.options import Options
@@ -134,8 +134,7 @@ class Channel(SQS.Channel):
         try:
             self.connection._deliver(self._payload(delivery), queue)  # noqa: SLF001 - the way that kombu's own SQS channel takes
         except UndecodableMessage as error:
-            logger.error("Queue %s: message %s left to its redrive policy: %s", queue, delivery.message_id, error)  # noqa: TRY400 - the reason says it all
-            delivery.settle(retry(reason=str(error)))
+            delivery.settle(reject(str(error)))
         except Exception:
             logger.exception("Queue %s: message %s could not be taken", queue, delivery.message_id)
             delivery.settle(retry(reason="it could not be taken"))
@@ -187,9 +186,9 @@ class Channel(SQS.Channel):
         """Delete the message."""
         self._settle(delivery_tag, DONE)
 
-    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: ARG002 - kombu's signature
-        """Have the message come back after a growing delay, until the queue's redrive policy takes it."""
-        self._settle(delivery_tag, retry())
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Have the message come back after a growing delay, or, if it is not to be requeued, dead-letter it."""
+        self._settle(delivery_tag, retry() if requeue else reject("its consumer rejected it"))
 
     def _settle(self, delivery_tag: str, outcome: Outcome) -> None:
         if (delivery := self.delivery(delivery_tag)) is not None:

@@ -44,6 +44,7 @@ class Delivery:
         "ends_at",
         "intake",
         "is_in_pool",
+        "message_attributes",
         "message_id",
         "queue",
         "receipt",
@@ -73,6 +74,7 @@ class Delivery:
         #: In bytes; what JSON writes is ASCII as a rule, and then nothing is copied to be counted.
         self.size = len(self.body) if self.body.isascii() else len(self.body.encode(errors="surrogatepass"))
         self.attributes: dict[str, Any] = message.get("Attributes") or {}
+        self.message_attributes: dict[str, Any] = message.get("MessageAttributes") or {}
         self.queue = queue
         self.url = url
         self.visibility = visibility

@@ -54,6 +54,8 @@ class Options:
     prefetch_bytes: int = 64 * 2**20
     #: Seconds that a delete or a change of visibility waits for others, to share a call.
     settle_linger: float = 0.02
+    #: Times that the process that ran a message may die before the message goes to the dead-letter queue.
+    max_deaths: int = 3
     #: Seconds until a message whose task failed is tried again: after the first failure, and at most.
     retry_first: float = 1.0
     retry_most: float = 300.0

@@ -39,7 +39,7 @@ _ANSWER_TAKES, _ANSWER_PART = 2.0, 0.1
 #: Seconds until the next look at an outbox that is full.
 _OUTBOX_FULL = 0.1
 
-_SYSTEM_ATTRIBUTES = ["ApproximateReceiveCount", "SentTimestamp"]
+_SYSTEM_ATTRIBUTES = ["ApproximateReceiveCount", "MessageGroupId", "SentTimestamp"]
 
 
 class Receiver:
@@ -81,6 +81,7 @@ class Receiver:
             {"QueueOwnerAWSAccountId": self._options.account} if self._options.account else {}
         )
         self._in_flight = 0
+        self._is_known = False
         self._is_stopped = False
         self._free_since: float | None = None
         self._not_before = 0.0
@@ -114,6 +115,9 @@ class Receiver:
         elif self._custody.outbox.is_full:
             self._look_again(_OUTBOX_FULL)
         else:
+            if not self._is_known:
+                self._is_known = True
+                self._custody.dead_letters.look_up(self.queue, self.url)
             while self._in_flight < self._polls.target and (ask := self._wanted(now)) is not None:
                 self._ask(ask, now)
 
@@ -172,6 +176,7 @@ class Receiver:
             "WaitTimeSeconds": ask.wait,
             "VisibilityTimeout": options.visibility,
             "MessageSystemAttributeNames": _SYSTEM_ATTRIBUTES,
+            "MessageAttributeNames": ["All"],  # a dead letter keeps them
         }
         self._engine.calls.call(
             "ReceiveMessage",

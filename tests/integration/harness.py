@@ -185,6 +185,17 @@ class Queues:
             found += [message["Body"] for message in messages]
         return found
 
+    def letters(self, name):
+        """The bodies of all messages of a dead-letter queue, each with what its attribute says of why."""
+        found = []
+        while messages := self.client.receive_message(
+            QueueUrl=self.url(name), MaxNumberOfMessages=10, VisibilityTimeout=600, MessageAttributeNames=["All"]
+        ).get("Messages"):
+            for message in messages:
+                note = message.get("MessageAttributes", {}).get("sluice", {}).get("StringValue")
+                found.append((message["Body"], note and json.loads(note)))
+        return found
+
     def wait_until_empty(self, name="sluice", within=WITHIN):
         until(lambda: self.left(name) == 0, lambda: f"empty queue: {self.server.queues}", within)
 

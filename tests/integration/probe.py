@@ -34,6 +34,12 @@ def open_work(name: str, seconds: float = 0.0) -> str:
 
 
 @task
+def die(name: str) -> None:
+    note("start", name)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task
 def hog(name: str, seconds: float) -> None:
     """Use the CPU, and let no other greenlet have it."""
     note("start", name)

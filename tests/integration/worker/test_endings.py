@@ -6,20 +6,57 @@ import pytest
 from harness import POOLS, body
 
 #: Each ends so on its first receive. What is true of its second: whether it ran again.
-COMES_BACK = ["raise", "requeue", "reject", "memory", "exit", "retry"]
+COMES_BACK = ["raise", "requeue", "memory", "exit", "retry"]
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_what_did_not_succeed_comes_back_and_what_did_is_deleted(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
     worker = start_worker("-P", pool, "-c", 2)
-    endings = [*COMES_BACK, "ignore"] + (["die"] if pool == "prefork" else [])
+    once = {"ignore", "reject"}
+    endings = [*COMES_BACK, *once] + (["die"] if pool == "prefork" else [])
 
     queues.send(*(body("probe.end", [how, how], id=how) for how in endings), body("probe.work", ["fine"]))
 
-    worker.wait_for_notes("end", {*endings, "fine"} - {"ignore"})
+    worker.wait_for_notes("end", {*endings, "fine"} - once)
     queues.wait_until_empty()
     assert worker.is_alive
     starts = worker.notes("start")
-    assert {how: starts.count(how) for how in endings} == {how: 1 if how == "ignore" else 2 for how in endings}
-    assert queues.left("sluice-dead") == 0
+    assert {how: starts.count(how) for how in endings} == {how: 1 if how in once else 2 for how in endings}
+    [(_, note)] = queues.letters("sluice-dead")
+    assert (note["reason"], note["receive_count"]) == ("the task rejected it: as asked", 1)
+
+
+def test_a_message_that_kills_its_process_each_time_comes_to_an_end(start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=50)
+    worker = start_worker("-P", "prefork", "-c", 2, environment={"SLUICE_RETRY_BACKOFF": "0.1"})
+    queues.send(body("probe.die", ["deadly"]))
+    queues.wait_until_empty()
+    queues.send(body("probe.work", ["after"]))
+    worker.wait_for_notes("end", ["after"])
+    assert worker.notes("start").count("deadly") == 3
+    [(_, note)] = queues.letters("sluice-dead")
+    assert note["reason"] == "the process that ran it died 3 times"
+
+
+def test_without_a_dead_letter_queue_nothing_is_lost_and_that_is_said_at_start(start_worker, queues):
+    queues.client.create_queue(QueueName="sluice")
+    worker = start_worker("-P", "threads", "-c", 2, environment={"SLUICE_RETRY_BACKOFF": "0.1"})
+    worker.wait_for("no dead-letter queue is known")
+    queues.send("no envelope", body("probe.work", ["fine"]))
+    worker.wait_for("left to its queue's redrive policy", times=2)
+    worker.wait_for_notes("end", ["fine"])
+    assert queues.left() == 1
+
+
+def test_a_dead_letter_is_deleted_only_once_its_copy_is_there(start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=50)
+    queues.server.faults.add("SendMessage:error:status=500:count=2")
+    queues.server.faults.add("SendMessage:garbage:count=1")
+    worker = start_worker("-P", "threads", "-c", 2)
+    queues.client.send_message_batch(
+        QueueUrl=queues.url(), Entries=[{"Id": str(n), "MessageBody": f"poison {n}"} for n in range(5)]
+    )
+    queues.wait_until_empty()
+    assert {text for text, _ in queues.letters("sluice-dead")} == {f"poison {n}" for n in range(5)}
+    assert worker.is_alive

@@ -1,0 +1,181 @@
+"""Dead letters: what is not to be tried again is sent to its queue's dead-letter queue at once, with the reason.
+
+SQS moves a message there by itself only after `maxReceiveCount` receives, and says nothing of why. So it is sent there
+as it is, with one attribute more, and deleted only after SQS gave that copy a MessageId.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from app.resilience import backoff
+from app.transport.engine import Failure, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.transport.delivery import Delivery
+    from app.transport.engine import Engine
+
+logger = logging.getLogger(__name__)
+
+#: The name of the attribute that says why: JSON, with `reason`, `queue`, `message_id`, `receive_count` and `at`.
+ATTRIBUTE = "sluice"
+#: Bytes of that attribute, and how many attributes a message may have.
+#: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+_LONGEST, _MOST_ATTRIBUTES = 4_096, 10
+#: Bytes of a message, attributes included.
+_LARGEST = 2**20
+#: Seconds to wait before a send is tried again: the first time, and at most.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+#: Seconds until a queue that had no dead-letter queue, or could not be asked, is asked again.
+_ASK_AGAIN = 60.0
+
+
+@dataclass(slots=True)
+class _Place:
+    """What is known of one queue's dead-letter queue."""
+
+    url: str | None = None
+    asked_at: float = float("-inf")
+    is_asking: bool = False
+    waiting: list[Callable[[str | None], None]] = field(default_factory=list)
+
+
+class DeadLetters:
+    """Sends messages to dead-letter queues. Belongs to the engine's thread.
+
+    Args:
+        engine: makes the calls.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._places: dict[str, _Place] = {}
+        #: Messages on their way there.
+        self.pending = 0
+
+    def look_up(self, queue: str, url: str) -> None:
+        """Ask for the queue's dead-letter queue, and say loudly if there is none."""
+
+        def found(place: str | None) -> None:
+            if place is None:
+                logger.warning(
+                    "Queue %s: no dead-letter queue is known (no redrive policy, or it may not be read): what cannot "
+                    "be worked off comes back until its retention is over. Make one with `celery -A app queues ensure`",
+                    queue,
+                )
+
+        self._find(url, found)
+
+    def send(self, delivery: Delivery, reason: str, done: Callable[[bool], None]) -> None:
+        """Send the message there; `done` gets whether it is there, and otherwise that was said in the log."""
+        self.pending += 1
+
+        def ended(is_there: bool) -> None:
+            self.pending -= 1
+            done(is_there)
+
+        def found(place: str | None) -> None:
+            if place is None:
+                _say(delivery, "left to its queue's redrive policy", reason)
+                ended(False)
+            else:
+                self._try(delivery, place, reason, ended, attempt=1)
+
+        self._find(delivery.url, found)
+
+    def _try(self, delivery: Delivery, place: str, reason: str, done: Callable[[bool], None], *, attempt: int) -> None:
+        def answered(answer: dict[str, Any] | Failure) -> None:
+            if not isinstance(answer, Failure) and answer.get("MessageId"):
+                _say(delivery, "sent to its dead-letter queue", reason)
+                done(True)
+                return
+            failure = answer if isinstance(answer, Failure) else _NO_ID
+            pause = backoff.delay(attempt, first=_FIRST_PAUSE, most=_LONGEST_PAUSE)
+            if failure.may_pass and self._engine.clock.monotonic() + pause < delivery.leased_until:
+                self._engine.call_later(pause, lambda: self._try(delivery, place, reason, done, attempt=attempt + 1))
+            else:
+                _say(delivery, f"not taken by its dead-letter queue ({failure})", reason)
+                done(False)
+
+        self._engine.calls.call("SendMessage", self._parameters(delivery, place, reason), answered)
+
+    def _parameters(self, delivery: Delivery, place: str, reason: str) -> dict[str, Any]:
+        attributes = dict(delivery.message_attributes)
+        note = self._note(delivery, reason)
+        used = delivery.size + sum(len(name) + len(str(value)) for name, value in attributes.items())
+        if len(attributes) < _MOST_ATTRIBUTES and used + len(note) + len(ATTRIBUTE) + 16 <= _LARGEST:
+            attributes[ATTRIBUTE] = {"DataType": "String", "StringValue": note}
+        parameters: dict[str, Any] = {"QueueUrl": place, "MessageBody": delivery.body}
+        if attributes:
+            parameters["MessageAttributes"] = attributes
+        if group := delivery.attributes.get("MessageGroupId"):
+            parameters["MessageGroupId"] = group
+        if place.endswith(".fifo"):
+            parameters["MessageDeduplicationId"] = delivery.message_id
+        return parameters
+
+    def _note(self, delivery: Delivery, reason: str) -> str:
+        facts = {
+            "reason": reason,
+            "queue": delivery.queue,
+            "message_id": delivery.message_id,
+            "receive_count": delivery.receive_count,
+            "at": round(self._engine.clock.time(), 3),
+        }
+        while len(note := json.dumps(facts)) > _LONGEST:
+            facts["reason"] = str(facts["reason"])[: len(str(facts["reason"])) // 2]
+        return note
+
+    # -- where it is ----------------------------------------------------------------------------------------------
+
+    def _find(self, url: str, then: Callable[[str | None], None]) -> None:
+        """Call `then` with the URL of the queue's dead-letter queue, now or later; None: there is none that we know."""
+        place = self._places.setdefault(url, _Place())
+        if not place.is_asking and (place.url or self._engine.clock.monotonic() - place.asked_at < _ASK_AGAIN):
+            then(place.url)
+            return
+        place.waiting.append(then)
+        if not place.is_asking:
+            place.is_asking, place.asked_at = True, self._engine.clock.monotonic()
+            parameters = {"QueueUrl": url, "AttributeNames": ["RedrivePolicy"]}
+            self._engine.calls.call("GetQueueAttributes", parameters, lambda answer: self._policy(place, answer))
+
+    def _policy(self, place: _Place, answer: dict[str, Any] | Failure) -> None:
+        arn = None if isinstance(answer, Failure) else _target(answer)
+        if arn is None:
+            self._found(place, None)
+            return
+        account, name = arn.split(":")[-2:]
+        parameters = {"QueueName": name, "QueueOwnerAWSAccountId": account}
+        self._engine.calls.call("GetQueueUrl", parameters, lambda found: self._url(place, found))
+
+    def _url(self, place: _Place, answer: dict[str, Any] | Failure) -> None:
+        url = None if isinstance(answer, Failure) else answer.get("QueueUrl")
+        self._found(place, url if isinstance(url, str) else None)
+
+    def _found(self, place: _Place, url: str | None) -> None:
+        place.url, place.is_asking = url, False
+        waiting, place.waiting = place.waiting, []
+        for then in waiting:
+            then(url)
+
+
+_NO_ID = Failure(Kind.PASSING, "NotUnderstood", "SendMessage was answered without a MessageId")
+
+
+def _say(delivery: Delivery, what: str, reason: str) -> None:
+    logger.error("Queue %s: message %s %s: %s", delivery.queue, delivery.message_id, what, reason)
+
+
+def _target(answer: dict[str, Any]) -> str | None:
+    """The ARN in the queue's redrive policy, if it has one."""
+    try:
+        arn = json.loads(answer["Attributes"]["RedrivePolicy"])["deadLetterTargetArn"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return arn if isinstance(arn, str) and arn.count(":") == 5 else None
