@@ -76,14 +76,14 @@ class Window:
         return 0 if free <= 0 else min(free, self._fitting(queue))
 
     def _fitting(self, queue: str) -> int:
-        """How many messages of this queue there are bytes for."""
+        """How many messages of this queue there are bytes for; they count as the largest until one was seen."""
         left = self._most_bytes - self._held_bytes - self._reserved_bytes
-        if (expected := self._expected.get(queue)) is not None and left >= expected:
+        expected = self._expected.get(queue, _LARGEST)
+        if left >= expected:
             return int(left / expected)
-        # What others have reserved may never come: they must not keep a queue from asking for one. Nor is more than
-        # one asked for before it is known how large they are.
+        # What others have reserved may never come: they must not keep a queue from asking for one.
         is_waiting = not self._held[queue] and not self._reserved[queue] and self._held_bytes < self._most_bytes
-        return 1 if is_waiting or left >= _LARGEST else 0
+        return 1 if is_waiting else 0
 
     def reserve(self, queue: str, count: int) -> Reservation:
         """Keep slots for the messages that a poll may bring."""
