@@ -2,26 +2,34 @@
 
 The map, in the order in which a message meets it:
 
-    SQS -> transport/receiver -> transport/intake -> Celery (strategy, pool) -> your function in tasks/ -> downstream
-        -> outcome -> transport/custody: delete, or come back later
+    SQS -> transport/ (engine, receiver, window, intake) -> consumer.py -> base_task.py -> pools/
+        -> your function in tasks/ -> downstream -> outcome.py
+        -> transport/ (custody, outbox): delete, come back later, or the dead-letter queue
 
     celery.py      the composition root: settings in, each part installed; nothing imports it
-    base_task.py   the base task, and what the worker keeps of a message while its task runs
-    consumer.py    Celery's consumer: what becomes of messages that it can make nothing of
-    autoscaler.py  Celery's, which sees what waits for the pool
-    worker.py      what a worker checks, logs and promises around its run
     loader.py      how the modules with tasks are imported
+    worker.py      what a worker checks and says around its run
+    transport/     message in, ack out: kombu's SQS transport, receiving and settling in parts of our own
+    consumer.py    Celery's consumer: what becomes of messages that it can make nothing of
+    base_task.py   the base task, and what the worker keeps of a message while its task runs
+    pools/         how much each pool runs at once, how it is killed, and our prefork
+    autoscaler.py  Celery's, which sees what waits for the pool
+    lease.py       what a task can know of its message's lease, in whatever process it runs
+    outcome.py     what became of a message, as a small value
+    drain.py       how a worker stops, from SIGTERM to its exit
+    control/       the control link: remote control and events beside SQS
     report.py      what is in force here
     flower_guard.py   what Flower must be told before it listens
-    transport/     message in, ack out: kombu's SQS transport, receiving and settling in parts of our own
-    control/       the control link: remote control and events beside SQS
     resilience/    policies that know neither Celery nor SQS
     cli/           `celery -A app up | send | sqs | ...`, a command per file, imported when it is run
     sending/       a file of JSON lines into a queue
     local/         what `up` runs on this machine, and what it says of it
     supervisor/    how processes are started, watched and stopped; knows nothing of which
     testing/       what you need to test your own tasks: a local SQS server, a clock set by hand
-    outcome.py lease.py errors.py clock.py parent.py native.py   leaves
+    native.py      threads of the system's that step aside while the process forks
+    errors.py clock.py parent.py   leaves
+
+docs/transport.md goes through transport/ part by part.
 
 This module is the one public door for authors of tasks: `from app import task`. It loads what is asked for, when it is
 asked for, so that `import app.resilience` builds no Celery application.
