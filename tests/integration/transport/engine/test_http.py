@@ -72,6 +72,15 @@ def test_a_request_is_a_plain_post_and_its_answer_is_taken_whole(start_server, l
     assert sent == body
 
 
+def test_connections_are_asked_whether_they_live(start_server, loop):
+    assert loop.post(start_server().url).status == 200
+    (descriptor,) = loop.http._sockets._inodes
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 20
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 10
+
+
 def test_connections_are_used_again(start_server, loop):
     server = start_server()
     for _ in range(20):

@@ -42,9 +42,9 @@ def answer_all(connection, answer=OK):
 class Server:
     """Listens on loopback and hands each connection to `serve` in a thread of its own."""
 
-    def __init__(self, serve, *, tls=None, host="127.0.0.1"):
+    def __init__(self, serve, *, tls=None, host="127.0.0.1", port=0):
         self._serve, self._tls = serve, tls
-        self._listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.port = self._listener.getsockname()[1]
         bracketed = f"[{host}]" if ":" in host else host
         self.url = f"{'http' if tls is None else 'https'}://{bracketed}:{self.port}/"

@@ -1,0 +1,141 @@
+"""The engine beside gevent's hub: neither holds the other up."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from harness import ROOT
+from wire import OK, read_request
+
+START = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import os, sys, threading, time
+import gevent
+from gevent.monkey import get_original
+from app.transport.engine import Engine
+
+os.environ.update(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", AWS_DEFAULT_REGION="us-east-1")
+monotonic = get_original("time", "monotonic")
+engine = Engine(endpoint_url=sys.argv[1])
+engine.start()
+answers, threads = [], set()
+
+class Ticker:
+    \"""How late the hub is at most, to what ticks every 5 ms.\"""
+
+    def __init__(self):
+        self.worst, self.ticks = 0.0, 0
+        self.greenlet = gevent.spawn(self.run)
+
+    def run(self):
+        while True:
+            before = monotonic()
+            gevent.sleep(0.005)
+            self.worst, self.ticks = max(self.worst, monotonic() - before - 0.005), self.ticks + 1
+
+def send(times):
+    threads.add(get_original("_thread", "get_native_id")())
+    for _ in range(times):
+        engine.calls.call("ReceiveMessage", {}, answers.append)
+
+def wait_for(count, within=20):
+    deadline = monotonic() + within
+    while len(answers) < count:
+        assert monotonic() < deadline, (len(answers), count)
+        gevent.sleep(0.01)
+
+engine.call_soon(send, 1)
+wait_for(1)
+"""
+
+MANY = """
+ticker = Ticker()
+gevent.sleep(0.05)
+for n in range(50):
+    engine.call_soon(send, 10)
+    wait_for(1 + 10 * (n + 1))
+assert all(answer == {} for answer in answers)
+assert ticker.ticks > 50, ticker.ticks
+assert threads and os.getpid() not in threads
+print(ticker.worst < 0.1 or ticker.worst)
+"""
+
+BLACK_HOLE = """
+ticker = Ticker()
+engine.call_soon(send, 20)
+used = time.process_time()
+gevent.sleep(2)
+assert time.process_time() - used < 0.5
+assert len(answers) == 1 and len(engine._http) == 20
+assert ticker.ticks > 200, ticker.ticks
+print(ticker.worst < 0.1 or ticker.worst)
+"""
+
+BUSY = """
+def again(answer):
+    answers.append(answer)
+    engine.calls.call("ReceiveMessage", {}, again)
+
+def begin():
+    for _ in range(10):
+        engine.calls.call("ReceiveMessage", {}, again)
+
+engine.call_soon(begin)
+end, n = monotonic() + 3, 0
+while monotonic() < end:
+    n += 1
+print(len(answers) > 100 or len(answers))
+"""
+
+
+def run(program, url):
+    done = subprocess.run(
+        [sys.executable, "-c", START + program + "\nassert engine.stop(5)\n", url],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout, done.stderr
+
+
+def serve_in_ten_milliseconds(connection):
+    while read_request(connection):
+        time.sleep(0.01)
+        connection.sendall(OK)
+
+
+class OnceThenNever:
+    """Answers the first request, and no other."""
+
+    def __init__(self):
+        self.requests = 0
+
+    def __call__(self, connection):
+        while read_request(connection):
+            self.requests += 1
+            if self.requests == 1:
+                connection.sendall(OK)
+
+
+@pytest.mark.parametrize(
+    ("program", "serve"),
+    [
+        pytest.param(MANY, serve_in_ten_milliseconds, id="it makes five hundred calls"),
+        pytest.param(BLACK_HOLE, OnceThenNever(), id="nobody answers"),
+    ],
+)
+def test_the_hub_goes_on_while(start_server, program, serve, host_name):
+    url = start_server(serve).url.replace("127.0.0.1", host_name)
+    assert run(program, url) == ("True\n", "")
+
+
+def test_it_goes_on_while_a_greenlet_computes_and_never_yields(start_server):
+    assert run(BUSY, start_server(serve_in_ten_milliseconds).url) == ("True\n", "")
