@@ -33,6 +33,11 @@ class Worker(asynpool.Worker):
         signal.signal(_END_CHILD, _end_child)
         super().on_loop_start(pid)
 
+    def _do_exit(self, pid: int, exitcode: int, exc: BaseException | None = None) -> None:
+        """The child has no task any more, and says so: the pool answers with a SIGTERM, for which it waits a second."""
+        signal.signal(signal.SIGTERM, _shutdown_cleanup)
+        super()._do_exit(pid, exitcode, exc)
+
 
 def _end_child(_: int, frame: FrameType | None) -> None:
     _shutdown_cleanup(signal.SIGTERM, frame)

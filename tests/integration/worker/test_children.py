@@ -1,0 +1,77 @@
+"""Prefork's children: recycled, killed, told to stop by their host, ended by the pool."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import psutil
+from harness import body, until
+
+
+def children(worker):
+    return [child.pid for child in psutil.Process(worker.process.pid).children()]
+
+
+def test_children_recycled_every_few_tasks_lose_nothing_and_no_thread_is_there_at_a_fork(start_worker, queues):
+    queues.server.create_queue("sluice")
+    names = [f"n{n}" for n in range(40)]
+    for name in names:
+        queues.server.fill("sluice", 1, body("probe.work", [name]))
+    worker = start_worker(
+        "-P", "prefork", "-c", 2, "--max-tasks-per-child", 4, environment={"PYTHONWARNINGS": "always"}
+    )
+    queues.wait_until_empty(within=60)
+    assert sorted(worker.notes("end")) == sorted(names)
+    assert "multi-threaded" not in worker.log  # from Python 3.12 on
+    assert "exited with" not in worker.log
+    assert worker.stop() == 0
+
+
+def test_a_sigterm_to_a_child_is_its_hosts_and_ends_no_task(start_worker, queues):
+    queues.server.create_queue("sluice")
+    worker = start_worker("-P", "prefork", "-c", 2)
+    queues.send(body("probe.work", ["running", 2.0]))
+    worker.wait_for_notes("start", ["running"])
+    for pid in children(worker):
+        os.kill(pid, signal.SIGTERM)
+    worker.wait_for_notes("end", ["running"])
+    queues.wait_until_empty()
+    assert worker.notes("start") == ["running"]
+
+
+def test_children_killed_again_and_again_lose_nothing(start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=100)
+    names = [f"n{n}" for n in range(60)]
+    for name in names:
+        queues.server.fill("sluice", 1, body("probe.work", [name, 0.05]))
+    worker = start_worker("-P", "prefork", "-c", 3, environment={"SLUICE_RETRY_BACKOFF": "0.1"})
+    ends = time.monotonic() + 60
+    kills = 0
+    while queues.left() and time.monotonic() < ends:
+        if kills < 8 and (pids := children(worker)):
+            os.kill(pids[kills % len(pids)], signal.SIGKILL)
+            kills += 1
+        time.sleep(0.3)
+    assert queues.left() == 0
+    assert set(worker.notes("end")) == set(names)
+    assert len(worker.notes("start")) <= len(names) + kills
+    assert worker.is_alive
+    assert queues.left("sluice-dead") == 0
+
+
+def test_a_revoked_task_is_ended_and_its_child_replaced(start_worker, queues, valkey):
+    from celery import Celery
+
+    queues.server.create_queue("sluice")
+    environment = {"SLUICE_CONTROL_URL": valkey.url}
+    worker = start_worker("-P", "prefork", "-c", 1, environment=environment)
+    queues.send(body("probe.work", ["revoked", 300.0], id="revoked"))
+    worker.wait_for_notes("start", ["revoked"])
+    with Celery("control", broker=valkey.url).connection() as connection:
+        Celery("control", broker=valkey.url).control.revoke("revoked", terminate=True, connection=connection)
+    queues.wait_until_empty()
+    queues.send(body("probe.work", ["after"]))
+    worker.wait_for_notes("end", ["after"])
+    assert until(lambda: worker.is_alive, "worker")
