@@ -119,6 +119,8 @@ class FakeEngine:
             if timer.call is not None:
                 did = True
                 timer.call(*timer.arguments)
+        if did:
+            self.clock.advance(1e-9)  # it takes time, and what waits for a rounded rest of a time relies on that
         return did
 
     def advance(self, seconds):
