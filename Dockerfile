@@ -22,7 +22,7 @@ RUN pip install --no-deps --no-build-isolation --no-index -e . \
     && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin sluice
 USER 10001
 
-# SIGTERM drains; give it SLUICE_DRAIN_TIMEOUT and ten seconds more before you kill it.
+# SIGTERM drains. Docker kills after 10 s unless told otherwise: give it SLUICE_DRAIN_TIMEOUT and ten seconds more.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["celery", "-A", "app"]
 CMD ["worker", "-E", "-l", "INFO"]
