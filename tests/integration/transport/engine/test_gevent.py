@@ -62,7 +62,7 @@ for n in range(50):
 assert all(answer == {} for answer in answers)
 assert ticker.ticks > 50, ticker.ticks
 assert threads and os.getpid() not in threads
-print(ticker.worst < 0.1 or ticker.worst)
+print(ticker.worst < 0.25 or ticker.worst)
 """
 
 BLACK_HOLE = """
@@ -72,8 +72,8 @@ used = time.process_time()
 gevent.sleep(2)
 assert time.process_time() - used < 0.5
 assert len(answers) == 1 and len(engine._http) == 20
-assert ticker.ticks > 200, ticker.ticks
-print(ticker.worst < 0.1 or ticker.worst)
+assert ticker.ticks > 80, ticker.ticks
+print(ticker.worst < 0.25 or ticker.worst)
 """
 
 BUSY = """
