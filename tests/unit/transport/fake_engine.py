@@ -112,16 +112,15 @@ class FakeEngine:
         raise AssertionError("it never comes to rest")
 
     def _do_due(self):
-        did = False
-        now = self.clock.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            timer = heapq.heappop(self._timers)[2]
+        due = []
+        while self._timers and self._timers[0][0] <= self.clock.monotonic():
+            due.append(heapq.heappop(self._timers)[2])
+        for timer in due:
             if timer.call is not None:
-                did = True
                 timer.call(*timer.arguments)
-        if did:
+        if due:
             self.clock.advance(1e-9)  # it takes time, and what waits for a rounded rest of a time relies on that
-        return did
+        return bool(due)
 
     def advance(self, seconds):
         """Let time pass, and all be done at its time."""
