@@ -57,6 +57,8 @@ class Custody:
         self._done = Done()
         self.dead_letters = DeadLetters(engine)
         self._casualties = Casualties(options.max_deaths)
+        #: Whose copy is on its way to the dead-letter queue.
+        self._leaving: dict[str, Delivery] = {}
 
     def __repr__(self) -> str:
         return f"<Custody: {self.leases!r}, {self.outbox!r}>"
@@ -70,6 +72,10 @@ class Custody:
             delivery.close()
             self._done.add(delivery.message_id)
             self._delete(delivery)
+            return False
+        if (leaving := self._leaving.get(delivery.message_id)) is not None:
+            delivery.close()
+            leaving.receive_again(delivery)
             return False
         return self.leases.take(delivery)
 
@@ -102,12 +108,14 @@ class Custody:
             return
 
         def sent(is_there: bool) -> None:
+            del self._leaving[delivery.message_id]
             if is_there:
                 self._done.add(delivery.message_id)
                 self._delete(delivery)
             else:
                 self._delay(delivery, outcome)
 
+        self._leaving[delivery.message_id] = delivery
         self.dead_letters.send(delivery, outcome.reason, sent)
 
     def drop(self, delivery: Delivery) -> None:

@@ -11,7 +11,6 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from app.outcome import RETURNED
-from app.transport.aws import MAX_BATCH
 from app.transport.pace import Pace
 from app.transport.receiver import Receiver
 from app.transport.window import Window
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 _UNLIMITED = 1_000
 #: The part of the slots that all idle queues together may reserve.
 _IDLE_PART = 4
+_ALL = 10_000
 #: Seconds for which the mean age of the running tasks is taken as it was.
 _LOOK_EVERY = 0.1
 #: Messages given to Celery in one go; between two goes it looks at other things.
@@ -74,6 +74,7 @@ class Intake:
         self._in_pool: set[Delivery] = set()
         #: What the consumer was given and has not settled.
         self.given: dict[str, Delivery] = {}
+        self._is_looking = False
         self._is_pumping = False
         self._is_draining = False
         self._looked_at = float("-inf")
@@ -85,7 +86,9 @@ class Intake:
     # -- receiving: what the engine's thread asks and says ------------------------------------------------------
 
     def consume(self, queue: str, url: str | None) -> None:
-        """Receive from this queue; from the consuming thread."""
+        """Receive from this queue, unless that is done already; from the consuming thread."""
+        if queue in self._receivers:
+            return
         receiver = Receiver(
             queue=queue,
             url=url,
@@ -105,9 +108,13 @@ class Intake:
 
     @property
     def share(self) -> int:
-        """How many slots a queue may reserve while it is idle: all if it is the only one."""
+        """How many slots a queue may reserve while it is idle: all if it is the only one.
+
+        0: there are too few for that. Then each idle queue asks for one message without a slot, so that none of them
+        waits for another, and so many messages more may be held as there are further queues.
+        """
         queues = len(self._receivers)
-        return MAX_BATCH if queues == 1 else max(1, min(MAX_BATCH, self._window.size // (_IDLE_PART * max(1, queues))))
+        return self._window.size // (_IDLE_PART * queues) if queues > 1 else _ALL
 
     @property
     def waiting(self) -> int:
@@ -128,7 +135,14 @@ class Intake:
         self._window.free_slot(delivery)
         if delivery.started_at is not None:
             self._pace.finished(self._custody.engine.clock.monotonic() - delivery.started_at)
-        for receiver in list(self._receivers.values()):
+        if not self._is_looking:  # once for all that are settled in one go
+            self._is_looking = True
+            self._custody.engine.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Slots are free: first for those queues that are not asked at all."""
+        self._is_looking = False
+        for receiver in sorted(self._receivers.values(), key=_in_flight):
             receiver.consider()
 
     def _size(self) -> int:
@@ -163,8 +177,10 @@ class Intake:
             if not self._waiting or self._is_draining or not self._has_place:
                 return
             delivery = self._waiting.popleft()
-            if delivery.is_claimed or (self._places is None and not delivery.claim()):
-                continue  # it was handed back meanwhile
+            if delivery.is_claimed or delivery.leased_until <= self._custody.engine.clock.monotonic():
+                continue  # it was handed back meanwhile, or somebody else may have it
+            if self._places is None and not delivery.claim():
+                continue
             self.given[delivery.tag] = delivery
             self._give(delivery)
         self._pump_soon()
@@ -219,3 +235,7 @@ class Intake:
         for delivery in list(self.given.values()):
             if self._places is None or delivery.claim():
                 delivery.settle(RETURNED)
+
+
+def _in_flight(receiver: Receiver) -> int:
+    return receiver.in_flight

@@ -35,7 +35,8 @@ class Polls:
     def __init__(self, *, least: int, most: int, wait: int) -> None:
         self._least = least
         self._most = max(least, most)
-        self._wait = wait
+        #: Seconds that a receive waits at an idle queue.
+        self.wait = wait
         #: Receives to have in flight now.
         self.target = least
         #: Whether the last answer was full: then there is more.
@@ -60,7 +61,12 @@ class Polls:
 
     def next(self, *, in_flight: int, free: int, share: int) -> Ask:
         """The next receive, there being `free` slots; an idle queue keeps no more than `share` of them."""
+        most = min(free, self.enough(share))
         if self.is_hot:
-            return Ask(min(MAX_BATCH, free), min(_HOT_WAIT, self._wait))
-        wait = self._wait if in_flight < self._least else min(_HOT_WAIT, self._wait)
-        return Ask(min(MAX_BATCH, free, share), wait)
+            return Ask(most, min(_HOT_WAIT, self.wait))
+        wait = self.wait if in_flight < self._least else min(_HOT_WAIT, self.wait)
+        return Ask(most, wait)
+
+    def enough(self, share: int) -> int:
+        """For how many messages a receive is worth its call at once; the receives of an idle queue divide its share."""
+        return MAX_BATCH if self.is_hot else max(1, min(MAX_BATCH, share // self._least))

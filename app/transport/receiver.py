@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from app.outcome import RETURNED
 from app.resilience import backoff
-from app.transport.aws import MAX_BATCH
 from app.transport.delivery import Delivery
 from app.transport.engine import Failure, Kind
 from app.transport.episode import Episode
@@ -27,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that fewer than ten free slots wait for more of them: a call for one message costs as much as one for ten.
 _GATHER = 0.02
+#: Seconds by which a timer may be early in the eyes of the clock, sums of floats being what they are.
+_TICK = 1e-6
 #: Seconds to wait after a failed receive: the first time, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 20.0
 #: Seconds between two looks at a queue that is not there.
@@ -123,16 +124,19 @@ class Receiver:
 
     def _wanted(self, now: float) -> Ask | None:
         """The receive to make now, if one is."""
-        free = self._window.free(self.queue, cap=self._options.prefetch)
+        window, share = self._window, self._intake.share
+        if share == 0 and not self._polls.is_hot:
+            return Ask(1, self._polls.wait) if self._in_flight == 0 and not window.is_full else None
+        free = window.free(self.queue, cap=self._options.prefetch)
         if free == 0:
             self._free_since = None
             return None
         if self._free_since is None:
             self._free_since = now
-        share = self._intake.share
         ask = self._polls.next(in_flight=self._in_flight, free=free, share=share)
         waited = now - self._free_since
-        if ask.count >= min(MAX_BATCH, share) or waited >= _GATHER or (self._in_flight == 0 and self._intake.is_dry):
+        would_run_dry = self._in_flight == 0 and self._intake.is_dry
+        if ask.count >= self._polls.enough(share) or would_run_dry or waited > _GATHER - _TICK:
             self._free_since = None
             return ask
         self._look_again(_GATHER - waited)
@@ -167,7 +171,8 @@ class Receiver:
 
     def _ask(self, ask: Ask, now: float) -> None:
         url, options = self.url, self._options
-        reservation = self._window.reserve(self.queue, ask.count)
+        is_idle = self._intake.share == 0 and not self._polls.is_hot
+        reservation = self._window.reserve(self.queue, 0 if is_idle else ask.count)
         self._in_flight += 1
         self._custody.receives_in_flight += 1
         parameters = {
@@ -228,6 +233,8 @@ class Receiver:
                 delivery.settle(RETURNED)
 
     def _failed(self, failure: Failure) -> None:
+        if self._engine.clock.monotonic() < self._not_before and self._episode.failures:
+            return  # asked before the last failure was known: the same one
         failures = self._episode.failed(failure)
         self._polls.failed()
         if failure.kind is Kind.QUEUE_MISSING:

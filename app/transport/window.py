@@ -82,11 +82,16 @@ class Window:
         if left >= expected:
             return int(left / expected)
         # What others have reserved may never come: they must not keep a queue from asking for one.
-        is_waiting = not self._held[queue] and not self._reserved[queue] and self._held_bytes < self._most_bytes
-        return 1 if is_waiting else 0
+        is_waiting = not self._held[queue] and not (self._reserved[queue] and queue in self._expected)
+        return 1 if is_waiting and self._held_bytes < self._most_bytes else 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every slot has its message."""
+        return self._all_held >= self._size()
 
     def reserve(self, queue: str, count: int) -> Reservation:
-        """Keep slots for the messages that a poll may bring."""
+        """Keep slots for the messages that a poll may bring; none, for one whose single message finds its place."""
         size = int(count * self._expected.get(queue, _LARGEST))
         self._reserved[queue] += count
         self._all_reserved += count

@@ -54,8 +54,8 @@ def test_one_message_of_one_asked_for_is_no_backlog_for_many_receives():
 
 def test_an_idle_queue_asks_for_its_share_and_waits_as_long_as_it_may():
     polls = Polls(least=2, most=20, wait=20)
-    assert polls.next(in_flight=0, free=200, share=3) == Ask(3, 20)
-    assert polls.next(in_flight=1, free=2, share=3) == Ask(2, 20)
+    assert polls.next(in_flight=0, free=200, share=6) == Ask(3, 20)  # of two receives each has its half
+    assert polls.next(in_flight=1, free=2, share=6) == Ask(2, 20)
 
 
 def test_what_is_there_for_a_backlog_gives_its_slots_back_soon():

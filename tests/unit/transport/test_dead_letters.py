@@ -1,0 +1,136 @@
+"""What is not to be tried again: sent to the dead-letter queue with the reason, deleted once its copy is there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fake_engine import PASSING, PERMANENT, FakeIntake, delivery, well
+
+from app.outcome import LOST, reject
+from app.transport.custody import Custody
+from app.transport.options import Options
+
+POLICY = {"Attributes": {"RedrivePolicy": json.dumps({"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:123:orders-dead"})}}
+PLACE = "https://sqs/123/orders-dead"
+
+
+class World:
+    """An engine that answers as SQS does for a queue with a dead-letter queue."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.answers = {
+            "GetQueueAttributes": [POLICY],
+            "GetQueueUrl": [{"QueueUrl": PLACE}],
+            "SendMessage": [{"MessageId": "copy"}],
+        }
+        engine.calls.reply = self.reply
+        self.custody = Custody(engine, Options(retry_first=4.0, retry_most=4.0))
+
+    def reply(self, call):
+        if call.action not in self.answers:
+            return 0.01, well(call)
+        answers = self.answers[call.action]
+        return 0.01, answers.pop(0) if len(answers) > 1 else answers[0]
+
+    def rejected(self, reason="it is poison", **options):
+        mine = delivery(self.custody, FakeIntake(), **options)
+        assert self.custody.take(mine)
+        mine.settle(reject(reason))
+        self.engine.advance(20)
+        return mine
+
+    def sent(self):
+        return [call.parameters for call in self.engine.calls.of("SendMessage")]
+
+    def called(self, action):
+        return len(self.engine.calls.of(action))
+
+
+@pytest.fixture
+def world(engine):
+    return World(engine)
+
+
+def test_the_copy_has_the_body_the_attributes_and_the_reason_and_then_the_message_is_deleted(world):
+    mine = delivery(world.custody, FakeIntake())
+    mine.message_attributes = {"tenant": {"DataType": "String", "StringValue": "7"}}
+    assert world.custody.take(mine)
+    mine.settle(reject("it is poison"))
+    world.engine.advance(1)
+    [sent] = world.sent()
+    assert (sent["QueueUrl"], sent["MessageBody"]) == (PLACE, mine.body)
+    assert sent["MessageAttributes"]["tenant"] == {"DataType": "String", "StringValue": "7"}
+    note = json.loads(sent["MessageAttributes"]["sluice"]["StringValue"])
+    assert (note["reason"], note["message_id"], note["queue"]) == ("it is poison", mine.message_id, mine.queue)
+    assert world.called("DeleteMessageBatch") == 1
+    assert world.called("ChangeMessageVisibilityBatch") == 0
+
+
+@pytest.mark.parametrize("first", [[PASSING], [PASSING, {}], [{"MessageId": ""}]])
+def test_a_send_that_fails_or_names_no_copy_is_tried_again_and_only_then_the_message_is_deleted(world, first):
+    world.answers["SendMessage"] = [*first, {"MessageId": "copy"}]
+    world.rejected()
+    assert len(world.sent()) == len(first) + 1
+    assert world.called("DeleteMessageBatch") == 1
+
+
+def test_what_the_dead_letter_queue_refuses_comes_back(world, caplog):
+    world.answers["SendMessage"] = [PERMANENT]
+    mine = world.rejected()
+    assert world.called("DeleteMessageBatch") == 0
+    assert world.called("ChangeMessageVisibilityBatch") == 1
+    assert mine.message_id in caplog.text
+
+
+@pytest.mark.parametrize("attributes", [{}, {"Attributes": {}}, {"Attributes": {"RedrivePolicy": "5"}}, PASSING])
+def test_without_a_dead_letter_queue_it_comes_back_and_that_is_asked_once_a_minute(world, attributes, caplog):
+    world.answers["GetQueueAttributes"] = [attributes]
+    for n in range(3):
+        world.rejected(message_id=str(n))
+    assert world.called("GetQueueAttributes") == 1
+    assert (world.sent(), world.called("DeleteMessageBatch")) == ([], 0)
+    assert caplog.text.count("left to its queue's redrive policy: it is poison") == 3
+    world.engine.advance(60)
+    world.answers["GetQueueAttributes"] = [POLICY]
+    world.rejected(message_id="later")
+    assert len(world.sent()) == 1
+
+
+def test_a_message_that_has_ten_attributes_goes_without_the_reason(world):
+    mine = delivery(world.custody, FakeIntake())
+    mine.message_attributes = {f"a{n}": {"DataType": "String", "StringValue": "x"} for n in range(10)}
+    world.custody.take(mine)
+    mine.settle(reject("it is poison"))
+    world.engine.advance(1)
+    [sent] = world.sent()
+    assert "sluice" not in sent["MessageAttributes"]
+
+
+def test_a_reason_of_any_length_fits(world):
+    world.rejected(reason="é" * 100_000)
+    [sent] = world.sent()
+    assert len(sent["MessageAttributes"]["sluice"]["StringValue"].encode()) <= 4096
+
+
+def test_a_message_that_is_received_again_while_its_copy_is_on_its_way_does_not_run(world):
+    mine = delivery(world.custody, FakeIntake(), message_id="one", receipt="old")
+    world.custody.take(mine)
+    mine.settle(reject("it is poison"))
+    world.engine.turn()
+    again = delivery(world.custody, FakeIntake(), message_id="one", receipt="new")
+    assert not world.custody.take(again)
+    world.engine.advance(1)
+    [call] = world.engine.calls.of("DeleteMessageBatch")
+    assert [entry["ReceiptHandle"] for entry in call.entries] == ["new"]
+
+
+def test_a_message_that_kills_its_process_again_and_again_goes_there_too(world):
+    for _ in range(3):
+        mine = delivery(world.custody, FakeIntake(), message_id="deadly")
+        assert world.custody.take(mine)
+        mine.settle(LOST)
+        world.engine.advance(1)
+    [sent] = world.sent()
+    assert "died 3 times" in sent["MessageAttributes"]["sluice"]["StringValue"]

@@ -1,0 +1,198 @@
+"""What one consumer holds: given to the pool when that has a place, handed back when it has none in time."""
+
+from __future__ import annotations
+
+from fake_sqs import World
+
+from app.outcome import DONE, RETURNED
+
+CHANGE = "ChangeMessageVisibilityBatch"
+
+
+def busy(*queues, count=100, **options):
+    """A worker whose pool is full of tasks that do not end, with messages that wait for it."""
+    world = World(**{"slots": 2, "grows_to": 20, "seconds": None, **options})
+    for queue in queues or ("orders",):
+        world.send(queue, count)
+    world.consume(*(queues or ("orders",)))
+    world.engine.advance(1)
+    return world
+
+
+def given_back(world):
+    """The receipts of what was made visible at once."""
+    return [
+        entry["ReceiptHandle"]
+        for call in world.engine.calls.of(CHANGE)
+        for entry in call.entries
+        if entry["VisibilityTimeout"] == 0
+    ]
+
+
+def test_the_pool_is_given_what_it_has_places_for_and_the_rest_waits():
+    world = busy()
+    assert (len(world.given), world.intake.waiting) == (2, 18)
+    assert not world.intake.is_dry
+
+
+def test_a_place_that_is_free_again_is_filled_at_once():
+    world = busy()
+    world.given[0].settle(DONE)
+    world.engine.turn()
+    assert len(world.given) == 3
+
+
+def test_places_that_are_new_are_filled_when_it_is_told():
+    world = busy()
+    world.slots = 15
+    world.intake.fill_places()
+    world.engine.turn()
+    assert len(world.given) == 15
+
+
+def test_messages_are_given_in_the_order_in_which_they_came():
+    world = busy(seconds=0.1)
+    world.engine.advance(60)
+    ids = [int(each.message_id.rpartition("-")[2]) for each in world.given]
+    assert len(ids) == 100
+    assert ids == sorted(ids)
+
+
+def test_what_has_not_begun_after_one_lease_is_handed_back_and_not_given_any_more():
+    world = busy(count=20)
+    world.engine.advance(65)
+    assert len(given_back(world)) == 18
+    for delivery in world.given:
+        delivery.settle(DONE)
+    world.engine.advance(1)
+    assert len(world.given) == 2
+    assert world.intake._window.held == 0
+
+
+def test_after_a_stop_that_outlasts_the_leases_nothing_that_waited_is_begun():
+    world = busy(count=20)
+    world.engine.clock.advance(100)
+    world.given[0].settle(DONE)
+    world.engine.advance(1)
+    assert sum(each.started_at is not None for each in world.given) == 2
+
+
+def test_neither_by_a_plain_client():
+    world = World(slots=None)
+    world.consume("orders")
+    world.engine.advance(1)
+    put, held_up = world.inbox.put, []
+    world.inbox.put = lambda *call: held_up.append(call) or True
+    world.send("orders")
+    world.engine.advance(1)
+    world.engine.clock.advance(100)
+    for call, *arguments in held_up:
+        call(*arguments)
+    world.inbox.put = put
+    world.engine.advance(1)
+    assert world.given == []
+
+
+def test_a_plain_client_has_begun_with_what_it_is_given():
+    world = World(slots=None)
+    world.send("orders", 3)
+    world.consume("orders")
+    world.engine.advance(300)
+    assert len(world.given) == 3
+    assert all(each.is_claimed and not each.is_settled for each in world.given)
+    assert world.custody.leases.lost == 0
+    world.intake.close()
+    world.engine.advance(1)
+    assert len(given_back(world)) == 3
+
+
+def test_while_it_drains_nothing_more_is_given_and_what_waits_goes_back_at_once():
+    world = busy()
+    world.intake.begin_drain()
+    world.engine.advance(0.1)
+    assert len(given_back(world)) == 18
+    world.given[0].settle(DONE)
+    world.engine.advance(10)
+    assert len(world.given) == 2
+    assert world.intake._window.held == 1
+
+
+def test_a_queue_that_is_cancelled_gives_back_what_has_not_begun_and_no_other_does():
+    world = busy("orders", "mails")
+    others = [each for each in world.intake._waiting if each.queue == "mails"]
+    world.intake.cancel("orders")
+    world.engine.advance(0.1)
+    assert given_back(world)
+    assert not any(each.is_settled for each in others)
+    world.intake.cancel("orders")
+    before = len(world.receives("orders"))
+    world.engine.advance(60)
+    assert len(world.receives("orders")) == before
+
+
+def test_what_comes_when_nobody_consumes_any_more_goes_back():
+    world = World()
+    world.consume("orders")
+    world.engine.advance(1)
+    world.inbox.is_closed = True
+    world.send("orders", 3)
+    world.engine.advance(0.2)
+    assert world.given == []
+    assert given_back(world)
+
+
+def test_closing_gives_back_what_was_given_and_has_not_begun():
+    world = World(slots=4)
+    given = []
+    world.intake._give = given.append
+    world.send("orders", 3)
+    world.consume("orders")
+    world.engine.advance(1)
+    running = given[0]
+    assert running.enter_pool(limit=None)
+    world.intake.close()
+    world.engine.advance(0.1)
+    assert [each.is_settled for each in given] == [False, True, True]
+    running.settle(DONE)
+    assert world.intake.given == {}
+
+
+def test_the_window_grows_with_quick_tasks_and_shrinks_at_once_with_slow_ones():
+    world = World(slots=4, most=40, seconds=0.05)
+    assert world.intake._window.size == 4
+    world.send("orders", 1000)
+    world.consume("orders")
+    world.engine.advance(5)
+    assert world.intake._window.size == 40
+    world.seconds = 30
+    world.engine.advance(3)
+    assert world.intake._window.size < 10
+
+
+def test_a_task_that_was_handed_back_says_nothing_of_the_pace():
+    world = busy(count=20)
+    world.engine.advance(65)
+    assert world.intake._pace._average is None
+    world.given[0].settle(RETURNED)
+    world.engine.advance(1)
+    assert world.intake._pace._average is not None  # this one had run
+
+
+def test_no_limit_of_the_consumer_is_still_a_limit():
+    world = World(slots=None)
+    world.send("orders", 5000)
+    world.consume("orders")
+    world.engine.advance(5)
+    assert len(world.given) == 1000
+
+
+def test_settling_many_at_once_has_each_queue_looked_at_once(monkeypatch):
+    world = busy("a", "b", "c", slots=20, grows_to=20)
+    looks = []
+    for receiver in world.intake._receivers.values():
+        monkeypatch.setattr(receiver, "consider", lambda: looks.append(1))
+    for delivery in world.given:
+        delivery.settle(DONE)
+    world.engine.turn()
+    assert len(world.given) >= 10
+    assert len(looks) <= 2 * 3
