@@ -82,8 +82,8 @@ class Window:
         if left >= expected:
             return int(left / expected)
         # What others have reserved may never come: they must not keep a queue from asking for one.
-        is_waiting = not self._held[queue] and not (self._reserved[queue] and queue in self._expected)
-        return 1 if is_waiting and self._held_bytes < self._most_bytes else 0
+        is_waiting = not self._held[queue] and not self._reserved[queue] and self._held_bytes < self._most_bytes
+        return 1 if is_waiting else 0
 
     @property
     def is_full(self) -> bool:

@@ -34,7 +34,7 @@ def test_nothing_has_to_be_set():
     assert settings.downstream_connections == 100
     assert settings.task_modules == ("tasks",)
     assert settings.visibility_timeout == 60
-    assert settings.drain_timeout == 30
+    assert settings.drain_timeout == 25
     assert settings.task_time_limit == 900
     assert settings.task_soft_time_limit == 870
     assert settings.prefetch_multiplier == 10
@@ -371,12 +371,8 @@ CONTRADICTIONS = [
         ),
     ),
     (
-        {"SLUICE_DRAIN_TIMEOUT": "8"},
-        (
-            "SLUICE_DRAIN_TIMEOUT='8': shorter than a long poll, SLUICE_POLL_WAIT (20 s): the drain would abandon "
-            "polls, and SQS hides what it gave them until their visibility timeout ends; raise it, "
-            "or lower SLUICE_POLL_WAIT"
-        ),
+        {"SLUICE_POLLS_MIN": "21"},
+        "SLUICE_POLLS_MIN='21': above SLUICE_POLLS_MAX (20); lower it, or raise the other",
     ),
     (
         {"SLUICE_DOWNSTREAM_URL": "https://x", "SLUICE_TASK_TIME_LIMIT": "10"},
@@ -394,14 +390,14 @@ def test_values_that_contradict_each_other_stop_the_start(environ, line):
 
 
 def test_values_at_the_edge_of_a_contradiction_hold():
-    assert load({"SLUICE_DRAIN_TIMEOUT": "8", "SLUICE_POLL_WAIT": "8"}, table=())
+    assert load({"SLUICE_POLLS_MIN": "20"}, table=())
     assert load({"SLUICE_RETRY_BACKOFF": "300"}, table=())
     assert load({"SLUICE_TASK_TIME_LIMIT": "10"}, table=()), "without a downstream its timeout does not matter"
 
 
 def test_a_contradiction_with_a_wrong_value_is_not_guessed_at():
-    (line,) = problems({"SLUICE_DRAIN_TIMEOUT": "8", "SLUICE_POLL_WAIT": "long"})
-    assert line.startswith("SLUICE_POLL_WAIT='long'")
+    (line,) = problems({"SLUICE_POLLS_MIN": "30", "SLUICE_POLLS_MAX": "many"})
+    assert line.startswith("SLUICE_POLLS_MAX='many'")
 
 
 def test_all_problems_are_reported_at_once():
@@ -411,7 +407,7 @@ def test_all_problems_are_reported_at_once():
             "SLUICE_TASK_TIME_LIMIT": "soon",
             "SLUICE_QUEUE": "a queue",
             "SLUICE_POLS": "3",
-            "SLUICE_DRAIN_TIMEOUT": "8",
+            "SLUICE_POLLS_MIN": "30",
             "CELERY_BROKER_URL": "redis://x",
         }
     )
@@ -421,7 +417,7 @@ def test_all_problems_are_reported_at_once():
         "SLUICE_QUEUE",
         "CELERY_BROKER_URL",
         "SLUICE_POLS",
-        "SLUICE_DRAIN_TIMEOUT",
+        "SLUICE_POLLS_MIN",
     ]
 
 

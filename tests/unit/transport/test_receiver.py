@@ -121,10 +121,10 @@ def test_after_a_failure_it_asks_with_growing_pauses_and_goes_on_when_it_works()
 
 
 def test_many_receives_that_fail_at_once_are_one_failure():
-    world = World(slots=200, default=QueueOptions(polls_min=10))
+    world = World(slots=200, default=QueueOptions(polls_min=6))
     world.consume("orders")
     world.engine.advance(1)
-    assert world.intake._receivers["orders"].in_flight == 10
+    assert world.intake._receivers["orders"].in_flight == 6
     for poll in world.open:
         poll.call.answer(PASSING)
     world.open.clear()
