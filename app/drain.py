@@ -34,10 +34,9 @@ _real_sleep = get_original("time", "sleep")
 #: Seconds between two looks at the time, and for which a second signal counts as the same one: a group is often told
 #: at once by its host and by the parent process.
 _LOOK_EVERY, _SAME_SIGNAL = 0.1, 2.0
-#: Seconds for killed tasks to be gone and the worker to end.
-_KILL = 5.0
-#: Seconds for what polls in flight still bring, and then for the last deletes.
-_POLLS, _FLUSH = 2.0, 3.0
+#: Seconds for killed tasks to be gone and the worker to end; for what polls in flight still bring; then for the last
+#: deletes. With the default of 25 s for the tasks all this stays below the 30 s that most hosts grant.
+_KILL, _POLLS, _FLUSH = 2.5, 2.0, 1.0
 
 
 class Drain:

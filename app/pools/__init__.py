@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def install() -> None:
-    """Have `-P prefork` mean ours. Celery's table of pools is where the name is looked up."""
-    concurrency.ALIASES.update(prefork="app.pools.prefork:TaskPool")
+    """Have `-P prefork` and `-P gevent` mean ours. Celery's table of pools is where the name is looked up."""
+    concurrency.ALIASES.update(prefork="app.pools.prefork:TaskPool", gevent="app.pools.gevent:TaskPool")
 
 
 def places(pool: Any) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,13 @@ from billiard.common import _shutdown_cleanup
 from celery.concurrency import asynpool, prefork
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import FrameType
 
 #: Ends a child as SIGTERM does elsewhere: the task's `finally` blocks run.
 _END_CHILD = signal.SIGUSR2
+#: Seconds to wait for any child to say something, at the end.
+_LISTEN = 0.05
 
 
 class Worker(asynpool.Worker):
@@ -43,10 +47,31 @@ def _end_child(_: int, frame: FrameType | None) -> None:
     _shutdown_cleanup(signal.SIGTERM, frame)
 
 
+class ResultHandler(asynpool.ResultHandler):
+    """Reads what the children say."""
+
+    def _flush_outqueue(self, fd: int, remove: Any, process_index: Any, on_state_change: Any) -> Any:
+        """At the end, read one message of one child. Celery's own sleeps half a second where there is none."""
+        is_silent = fd in process_index and not _is_readable([fd], 0.0)
+        if is_silent:
+            _is_readable(process_index, _LISTEN)  # by any: then the round goes on at once
+            return None
+        return super()._flush_outqueue(fd, remove, process_index, on_state_change)
+
+
+def _is_readable(descriptors: Iterable[int], timeout: float) -> bool:
+    """Whether one of them has something to be read, or has ended; waits for it up to `timeout` seconds."""
+    poll = select.poll()
+    for descriptor in list(descriptors):
+        poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
+
+
 class AsynPool(asynpool.AsynPool):
     """The processes, and what is written to them and read from them."""
 
     Worker = Worker
+    ResultHandler = ResultHandler
 
     def WorkerProcess(self, worker: Any) -> Any:  # noqa: N802 - billiard's
         """A process that is ended by our signal."""

@@ -34,7 +34,7 @@ _TRY_TO_DELETE = 10.0
 #: Seconds to flush at the end of a process that did not close its connection.
 _AT_EXIT = 5.0
 #: Seconds for the engine's thread to end.
-_STOP = 2.0
+_STOP = 0.5
 #: Seconds between two looks at what is waited for.
 _LOOK_AGAIN = 0.005
 

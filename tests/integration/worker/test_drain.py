@@ -83,6 +83,20 @@ def test_what_cannot_be_killed_keeps_its_lease_and_the_exit_status_says_so(pool,
     assert members(worker.process.pid) == []
 
 
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_cold_shutdown_kills_and_hands_back(pool, start_worker, queues):
+    """Celery's own, by SIGQUIT."""
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", pool, "-c", 2)
+    queues.send(body("probe.work", ["endless", 300.0]))
+    worker.wait_for_notes("start", ["endless"])
+    worker.signal(signal.SIGQUIT)
+    worker.ended(within=15)
+    row = queues.server.queues["sluice"]
+    assert (row["visible"], row["in_flight"]) == (1, 0)
+    assert "Traceback" not in worker.log
+
+
 def test_a_second_signal_shortens_the_drain(start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
     worker = start_worker("-P", "prefork", "-c", 2, environment={"SLUICE_DRAIN_TIMEOUT": "300"})

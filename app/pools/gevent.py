@@ -1,0 +1,19 @@
+"""Celery's gevent pool, which can be stopped from a signal handler too.
+
+Celery's cold shutdown (SIGQUIT, a second Ctrl-C) kills the tasks and then waits for the pool, in the handler. That may
+run in the hub, which cannot wait: the worker died of it, and its messages were not handed back.
+"""
+
+from __future__ import annotations
+
+from celery.concurrency import gevent as celerys
+from gevent import get_hub, getcurrent
+
+
+class TaskPool(celerys.TaskPool):
+    """The pool as Celery's worker knows it."""
+
+    def on_stop(self) -> None:
+        """Wait for the tasks, where one can wait; the worker waits once more when it ends."""
+        if getcurrent() is not get_hub():
+            super().on_stop()
