@@ -183,6 +183,8 @@ class Intake:
                 continue
             self.given[delivery.tag] = delivery
             self._give(delivery)
+            if delivery.is_settled:  # handed back by the engine's thread in between: nobody takes it off the list then
+                self.given.pop(delivery.tag, None)
         self._pump_soon()
 
     @property

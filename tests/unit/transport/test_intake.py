@@ -196,3 +196,35 @@ def test_settling_many_at_once_has_each_queue_looked_at_once(monkeypatch):
     world.engine.turn()
     assert len(world.given) >= 10
     assert len(looks) <= 2 * 3
+
+
+def test_what_is_handed_back_while_it_is_being_given_is_not_kept(monkeypatch):
+    """By the engine's thread, in the middle of a look at it by the consumer's."""
+    world = World(slots=1)
+    world.consume("orders")
+    world.engine.advance(1)
+    clock, intake = world.engine.clock, world.intake
+    now, meddled = clock.monotonic, []
+
+    def monotonic():
+        if intake._is_meddled_with:
+            intake._is_meddled_with = False
+            [held] = list(world.custody.leases)
+            meddled.append(held)
+            held.settle(RETURNED)
+        return now()
+
+    intake._is_meddled_with = False
+    put = world.inbox.put
+    held_up = []
+    world.inbox.put = lambda *call: held_up.append(call) or True
+    world.send("orders")
+    world.engine.advance(1)
+    world.inbox.put = put
+    monkeypatch.setattr(clock, "monotonic", monotonic)
+    intake._is_meddled_with = True
+    for call, *arguments in held_up:
+        call(*arguments)
+    world.engine.advance(1)
+    assert meddled
+    assert intake.given == {}
