@@ -87,6 +87,7 @@ class Receiver:
         self._free_since: float | None = None
         self._not_before = 0.0
         self._timer: Timer | None = None
+        self._looks_at = 0.0
 
     def __repr__(self) -> str:
         return f"<Receiver {self.queue}: {self._in_flight} in flight, {self._polls!r}, {self._episode!r}>"
@@ -143,8 +144,13 @@ class Receiver:
         return None
 
     def _look_again(self, delay: float) -> None:
-        if self._timer is None:
-            self._timer = self._engine.call_later(delay, self._looked)
+        """After `delay` seconds, or before that if a look is planned already."""
+        at = self._engine.clock.monotonic() + delay
+        if self._timer is not None:
+            if self._looks_at <= at:
+                return
+            self._timer.cancel()
+        self._looks_at, self._timer = at, self._engine.call_later(delay, self._looked)
 
     def _looked(self) -> None:
         self._timer = None
@@ -201,6 +207,7 @@ class Receiver:
             self._failed(messages)
         else:
             self._episode.worked()
+            self._not_before = 0.0
             self._polls.answered(asked=ask.count, got=len(messages), slots=self._window.size)
             now = self._engine.clock.monotonic()
             # A lease begins when SQS hands the message out: at the end of the wait, and not before the answer could

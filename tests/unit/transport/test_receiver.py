@@ -133,6 +133,22 @@ def test_many_receives_that_fail_at_once_are_one_failure():
     assert len(world.given) == 1
 
 
+def test_a_receive_that_works_ends_the_pause_that_another_began():
+    world = World(slots=30, default=QueueOptions(polls_min=2))
+    world.consume("orders")
+    world.engine.advance(1)
+    failing, working = world.open
+    failing.call.answer(PASSING)
+    world.open.remove(failing)
+    before = len(world.receives())
+    world.engine.advance(0.01)
+    assert len(world.receives()) == before
+    working.call.answer({})
+    world.open.remove(working)
+    world.engine.advance(0.05)
+    assert len(world.receives()) == before + 2
+
+
 def test_a_queue_that_is_not_there_is_told_and_looked_for():
     world = World()
     world.fault = MISSING
