@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.resilience import backoff
 from app.transport.aws import MAX_BATCH
-from app.transport.engine import Failure, Kind, failure_of
+from app.transport.engine import MARGIN, Failure, Kind, failure_of
 from app.transport.episode import Episode
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds to wait before entries are tried again: the first time, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+#: Seconds that a call is given at least.
+_LEAST = 0.5
 #: Entries on their way beyond which nothing more should be received.
 _FULL = 5_000
 
@@ -134,7 +136,14 @@ class Outbox:
     def _send(self, key: tuple[str, str], entries: list[_Entry]) -> None:
         url, action = key
         parameters = {"QueueUrl": url, "Entries": [entry.as_json(number) for number, entry in enumerate(entries)]}
-        self._engine.calls.call(action, parameters, lambda answer: self._answered(key, entries, answer))
+        # One call that hangs must leave time for another: a renewal is due when four tenths of the lease are left.
+        left = min(entry.until for entry in entries) - self._engine.clock.monotonic()
+        self._engine.calls.call(
+            action,
+            parameters,
+            lambda answer: self._answered(key, entries, answer),
+            within=max(_LEAST, min(MARGIN, left / 2)),
+        )
 
     def _answered(self, key: tuple[str, str], entries: list[_Entry], answer: dict[str, Any] | Failure) -> None:
         episode = self._episode(key, entries[0])

@@ -143,6 +143,7 @@ class Calls:
         done: Callable[[dict[str, Any] | Failure], None],
         *,
         wait: float = 0.0,
+        within: float = MARGIN,
     ) -> None:
         """Call SQS; `done` gets the answer or why there is none, in a later turn and once.
 
@@ -151,9 +152,10 @@ class Calls:
             parameters: of the call.
             done: takes the answer.
             wait: seconds that SQS itself may take over it.
+            within: seconds that all else may take.
         """
-        give_up_at = self._clock.monotonic() + MARGIN
-        call = _Call(action, json.dumps(parameters).encode(), done, wait + MARGIN, give_up_at)
+        give_up_at = self._clock.monotonic() + within
+        call = _Call(action, json.dumps(parameters).encode(), done, wait + within, give_up_at)
         if self._account.is_ready:
             self._send(call)
         else:

@@ -32,6 +32,7 @@ class Call:
     parameters: dict
     done: object
     at: float
+    within: float = 0.0
     answers: int = 0
 
     @property
@@ -57,8 +58,8 @@ class Calls:
     reply: object = None
     made: list[Call] = field(default_factory=list)
 
-    def call(self, action, parameters, done, *, wait=0.0):
-        call = Call(action, parameters, done, self.engine.clock.monotonic())
+    def call(self, action, parameters, done, *, wait=0.0, within=10.0):
+        call = Call(action, parameters, done, self.engine.clock.monotonic(), within)
         self.made.append(call)
         if self.reply is not None and (reply := self.reply(call)) is not None:
             seconds, answer = reply

@@ -194,6 +194,15 @@ def test_neither_when_its_first_try_failed(engine, outbox, told):
     assert len(outbox) == 0
 
 
+@pytest.mark.parametrize(("left", "within"), [(60.0, 10.0), (4.0, 2.0), (0.1, 0.5), (-5.0, 0.5)])
+def test_a_call_that_hangs_leaves_time_for_another(engine, outbox, left, within):
+    """A renewal is due when four tenths of the lease are left: with a lease of 10 s that is 4."""
+    delete(outbox, engine, until=left + LINGER)
+    engine.advance(LINGER)
+    [call] = engine.calls.take()
+    assert call.within == pytest.approx(within)
+
+
 def test_in_a_hurry_nothing_waits_until_all_is_told(engine, outbox):
     delete(outbox, engine)
     outbox.hurry()
