@@ -18,6 +18,17 @@ class QueueMissing(SluiceError):
         self.queue = queue
 
 
+class CannotDelay(SluiceError):
+    """A message that is due later was sent to a queue that delays none of its own."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(
+            f"The queue {queue!r} is a FIFO queue, and SQS delays no single message of such a queue: send it without "
+            "countdown and eta, or to a standard queue."
+        )
+        self.queue = queue
+
+
 class UndecodableMessage(SluiceError):
     """A message body that no Celery producer sent; the reason says why, without the body."""
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from kombu.transport import SQS, virtual
 from kombu.transport.virtual.base import queue_declare_ok_t
 
-from app.errors import QueueMissing, UndecodableMessage
+from app.errors import CannotDelay, QueueMissing, UndecodableMessage
 from app.outcome import DONE, RETURNED, reject, retry
-from app.transport import aws, envelope
+from app.transport import aws, delays, envelope
 from app.transport.addresses import Addresses
 from app.transport.options import Options
 from app.transport.qos import QoS
@@ -206,6 +207,7 @@ class Channel(SQS.Channel):
 
         Raises:
             QueueMissing: there is no such queue.
+            CannotDelay: the message is due later, and the queue cannot hold it back.
             AWSError: SQS refused, or its answer had no message id: then it cannot be told whether it was sent.
         """
         properties = message["properties"]
@@ -214,7 +216,12 @@ class Channel(SQS.Channel):
             call["MessageAttributes"] = attributes
         if group := properties.get("MessageGroupId"):
             call["MessageGroupId"] = group
-        if (delay := self._resolve_delay_seconds(properties)) is not None:
+        delay = self._resolve_delay_seconds(properties)
+        if delay is None:
+            delay = delays.delay(message.get("headers") or {}, now=time.time(), longest=self.options.longest_delay)
+        if delay is not None:
+            if str(call["QueueUrl"]).endswith(".fifo"):
+                raise CannotDelay(queue)
             call["DelaySeconds"] = delay
         answer = self.sqs().send_message(**call, MessageBody=json.dumps(message))
         if not answer.get("MessageId"):

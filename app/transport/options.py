@@ -56,6 +56,8 @@ class Options:
     settle_linger: float = 0.02
     #: Times that the process that ran a message may die before the message goes to the dead-letter queue.
     max_deaths: int = 3
+    #: Seconds that SQS can hold a message back.
+    longest_delay: int = 900
     #: Seconds until a message whose task failed is tried again: after the first failure, and at most.
     retry_first: float = 1.0
     retry_most: float = 300.0

@@ -40,6 +40,19 @@ def die(name: str) -> None:
 
 
 @task
+def send_later(name: str, seconds: float) -> None:
+    work.apply_async([name], countdown=seconds)
+
+
+@task(bind=True)
+def retry_later(self: Any, name: str, seconds: float) -> None:
+    note("start", name, time.time())
+    if self.request.retries == 0:
+        raise self.retry(countdown=seconds)
+    note("end", name)
+
+
+@task
 def hog(name: str, seconds: float) -> None:
     """Use the CPU, and let no other greenlet have it."""
     note("start", name)

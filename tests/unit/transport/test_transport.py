@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from kombu import Connection
 
+from app.errors import CannotDelay
 from app.transport import Transport
-from app.transport.options import Options
+from app.transport.options import Options, QueueOptions
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,43 @@ def test_nothing_of_ours_deletes_a_queue():
     channel = Connection("sqs://", transport=Transport, transport_options={"sqs": Options()}).channel()
     with pytest.raises(NotImplementedError, match="Sluice does not delete queues"):
         channel._delete("orders")
+
+
+class Client:
+    """Takes what is sent."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send_message(self, **call):
+        self.sent.append(call)
+        return {"MessageId": "1"}
+
+
+def put(url, *, eta=None, monkeypatch, **properties):
+    options = Options(queues={"orders": QueueOptions(url=url)})
+    channel = Connection("sqs://", transport=Transport, transport_options={"sqs": options}).channel()
+    client = Client()
+    monkeypatch.setattr(channel, "sqs", lambda queue=None: client)
+    channel._put("orders", {"body": "b", "headers": {"eta": eta}, "properties": properties})
+    return client.sent[0]
+
+
+@pytest.mark.parametrize(
+    ("eta", "properties", "delay"),
+    [
+        (None, {}, None),
+        ("2999-01-01T00:00:00+00:00", {}, 900),
+        ("1999-01-01T00:00:00+00:00", {}, None),
+        ("2999-01-01T00:00:00+00:00", {"DelaySeconds": 5}, 5),
+        (None, {"delay_seconds": 7}, 7),
+    ],
+)
+def test_what_is_due_later_is_held_back_by_sqs(eta, properties, delay, monkeypatch):
+    assert put("https://sqs/1/orders", eta=eta, monkeypatch=monkeypatch, **properties).get("DelaySeconds") == delay
+
+
+def test_a_fifo_queue_cannot_hold_it_back_and_that_is_said_to_who_sends(monkeypatch):
+    with pytest.raises(CannotDelay, match="send it without countdown and eta"):
+        put("https://sqs/1/orders.fifo", eta="2999-01-01T00:00:00+00:00", monkeypatch=monkeypatch)
+    assert "DelaySeconds" not in put("https://sqs/1/orders.fifo", monkeypatch=monkeypatch)
