@@ -143,7 +143,7 @@ class Calls:
         done: Callable[[dict[str, Any] | Failure], None],
         *,
         wait: float = 0.0,
-        within: float = MARGIN,
+        within: float | None = None,
     ) -> None:
         """Call SQS; `done` gets the answer or why there is none, in a later turn and once.
 
@@ -152,8 +152,9 @@ class Calls:
             parameters: of the call.
             done: takes the answer.
             wait: seconds that SQS itself may take over it.
-            within: seconds that all else may take.
+            within: seconds that all else may take; by default `MARGIN`.
         """
+        within = MARGIN if within is None else within
         give_up_at = self._clock.monotonic() + within
         call = _Call(action, json.dumps(parameters).encode(), done, wait + within, give_up_at)
         if self._account.is_ready:
