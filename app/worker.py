@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from celery import concurrency, signals
-from celery.concurrency.base import BasePool
+from celery import signals
 from celery.utils.text import str_to_list
+
+from app.pools import RefusedPool
 
 if TYPE_CHECKING:
     from settings.environment import Settings
@@ -22,14 +23,8 @@ _TASK_LOGGERS = ("celery.worker.strategy", "celery.app.trace")
 _POOL_LOGGER = "celery.pool"
 
 
-class RefusedPool(BasePool):
-    """Stands in for the pools that we do not support, so that naming one gets an answer and not a traceback."""
-
-
 def install(settings: Settings) -> None:
     """Connect to the worker's signals; called once, by the composition root."""
-    # Celery's table of pools is where `-P NAME` is looked up, before any signal of the worker.
-    concurrency.ALIASES.update(eventlet="app.worker:RefusedPool", processes="app.worker:RefusedPool")
     signals.celeryd_init.connect(_check_options, weak=False)
     signals.celeryd_after_setup.connect(_Greeting(settings), weak=False)
     signals.after_setup_logger.connect(_Quiet(log_tasks=settings.log_tasks), weak=False)

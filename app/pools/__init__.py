@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from celery import concurrency
 from celery.concurrency import prefork
+from celery.concurrency.base import BasePool
 from gevent.monkey import is_module_patched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+class RefusedPool(BasePool):
+    """Stands in for the pools that we do not support, so that naming one gets an answer and not a traceback."""
+
+
 def install() -> None:
-    """Have `-P prefork` and `-P gevent` mean ours. Celery's table of pools is where the name is looked up."""
-    concurrency.ALIASES.update(prefork="app.pools.prefork:TaskPool", gevent="app.pools.gevent:TaskPool")
+    """Have `-P NAME` mean ours. Celery's table of pools is where it is looked up, before any signal of the worker."""
+    concurrency.ALIASES.update(
+        prefork="app.pools.prefork:TaskPool",
+        gevent="app.pools.gevent:TaskPool",
+        eventlet="app.pools:RefusedPool",
+        processes="app.pools:RefusedPool",
+    )
 
 
 def places(pool: Any) -> int:

@@ -9,7 +9,7 @@ import ipaddress
 import logging
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -18,9 +18,6 @@ from botocore import exceptions
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 # At DEBUG botocore writes session tokens and whole messages, and urllib3 the addresses: not for a log that is shared.
 for _name in ("botocore", "boto3", "urllib3"):
     logging.getLogger(_name).setLevel(logging.INFO)
@@ -28,8 +25,8 @@ for _name in ("botocore", "boto3", "urllib3"):
 #: Entries in one batch call, and messages in one receive.
 #: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 MAX_BATCH = 10
-#: Seconds a receive may wait, likewise.
-MAX_WAIT = 20
+#: Bytes of a message, its attributes included, likewise.
+MAX_MESSAGE = 2**20
 #: Seconds a message may be kept invisible, counted from its receive, likewise.
 MAX_VISIBILITY = 43_200
 
@@ -133,38 +130,3 @@ def error_code(error: BaseException) -> str:
 def is_missing_queue(error: BaseException) -> bool:
     """Whether the call failed because there is no such queue (old and new spelling of the code)."""
     return error_code(error).endswith(("QueueDoesNotExist", "NonExistentQueue"))
-
-
-def received(answer: Any) -> list[dict[str, Any]]:
-    """The messages in the answer to a receive, each with all that is needed to deliver and to settle it.
-
-    Raises:
-        AWSError: this is no such answer. Whoever gave it, it is not taken for an empty queue.
-    """
-    messages = (answer.get("Messages") or []) if isinstance(answer, dict) else None
-    if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
-        raise not_understood("ReceiveMessage")
-    return messages
-
-
-def _is_message(message: Any) -> bool:
-    return isinstance(message, dict) and all(
-        isinstance(message.get(name), str) for name in ("Body", "ReceiptHandle", "MessageId")
-    )
-
-
-def change_visibility(client: Any, queue_url: str, receipts: Iterable[str], seconds: int) -> list[str]:
-    """Set when these deliveries become visible again, ten a call; returns the receipt handles that failed.
-
-    Raises what boto raises when a whole call fails; later receipts are then not tried.
-    """
-    failed: list[str] = []
-    pending = list(receipts)
-    while pending:
-        batch, pending = pending[:MAX_BATCH], pending[MAX_BATCH:]
-        entries = [
-            {"Id": str(i), "ReceiptHandle": receipt, "VisibilityTimeout": seconds} for i, receipt in enumerate(batch)
-        ]
-        answer = client.change_message_visibility_batch(QueueUrl=queue_url, Entries=entries)
-        failed += [batch[int(entry["Id"])] for entry in answer.get("Failed") or ()]
-    return failed

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from app.resilience import backoff
+from app.transport.aws import MAX_MESSAGE
 from app.transport.engine import Failure, Kind
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ ATTRIBUTE = "sluice"
 #: Bytes of that attribute, and how many attributes a message may have.
 #: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 _LONGEST, _MOST_ATTRIBUTES = 4_096, 10
-#: Bytes of a message, attributes included.
-_LARGEST = 2**20
 #: Seconds to wait before a send is tried again: the first time, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 #: Seconds until a queue that had no dead-letter queue, or could not be asked, is asked again.
@@ -108,7 +107,7 @@ class DeadLetters:
         attributes = dict(delivery.message_attributes)
         note = self._note(delivery, reason)
         used = delivery.size + sum(len(name) + len(str(value)) for name, value in attributes.items())
-        if len(attributes) < _MOST_ATTRIBUTES and used + len(note) + len(ATTRIBUTE) + 16 <= _LARGEST:
+        if len(attributes) < _MOST_ATTRIBUTES and used + len(note) + len(ATTRIBUTE) + 16 <= MAX_MESSAGE:
             attributes[ATTRIBUTE] = {"DataType": "String", "StringValue": note}
         parameters: dict[str, Any] = {"QueueUrl": place, "MessageBody": delivery.body}
         if attributes:

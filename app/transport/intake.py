@@ -102,11 +102,6 @@ class Intake:
         receiver.start()
 
     @property
-    def is_consuming(self) -> bool:
-        """Whether there is a queue to receive from."""
-        return bool(self._receivers)
-
-    @property
     def share(self) -> int:
         """How many slots a queue may reserve while it is idle: all if it is the only one.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from app.transport import delays
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -57,7 +59,7 @@ class Options:
     #: Times that the process that ran a message may die before the message goes to the dead-letter queue.
     max_deaths: int = 3
     #: Seconds that SQS can hold a message back.
-    longest_delay: int = 900
+    longest_delay: int = delays.LONGEST
     #: Seconds until a message whose task failed is tried again: after the first failure, and at most.
     retry_first: float = 1.0
     retry_most: float = 300.0

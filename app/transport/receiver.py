@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from app.outcome import RETURNED
 from app.resilience import backoff
 from app.transport.delivery import Delivery
-from app.transport.engine import Failure, Kind
+from app.transport.engine import Failure, Kind, not_understood
 from app.transport.episode import Episode
 from app.transport.lateness import Lateness
 from app.transport.polls import Ask, Polls
@@ -123,10 +123,15 @@ class Receiver:
             while self._in_flight < self._polls.target and (ask := self._wanted(now)) is not None:
                 self._ask(ask, now)
 
+    @property
+    def _asks_without_slot(self) -> bool:
+        """Whether it is idle, and slots are too few for one of each idle queue's own."""
+        return self._intake.share == 0 and not self._polls.is_hot
+
     def _wanted(self, now: float) -> Ask | None:
         """The receive to make now, if one is."""
         window, share = self._window, self._intake.share
-        if share == 0 and not self._polls.is_hot:
+        if self._asks_without_slot:
             return Ask(1, self._polls.wait) if self._in_flight == 0 and not window.is_full else None
         free = window.free(self.queue, cap=self._options.prefetch)
         if free == 0:
@@ -170,15 +175,14 @@ class Receiver:
         elif isinstance(url := answer.get("QueueUrl"), str):
             self.url = url
         else:
-            self._failed(_not_understood("GetQueueUrl"))
+            self._failed(not_understood("GetQueueUrl"))
         self.consider()
 
     # -- receiving ----------------------------------------------------------------------------------------------
 
     def _ask(self, ask: Ask, now: float) -> None:
         url, options = self.url, self._options
-        is_idle = self._intake.share == 0 and not self._polls.is_hot
-        reservation = self._window.reserve(self.queue, 0 if is_idle else ask.count)
+        reservation = self._window.reserve(self.queue, 0 if self._asks_without_slot else ask.count)
         self._in_flight += 1
         self._custody.receives_in_flight += 1
         parameters = {
@@ -253,19 +257,18 @@ class Receiver:
         self._not_before = self._engine.clock.monotonic() + pause
 
 
-def messages_in(answer: dict[str, Any]) -> list[dict[str, Any]] | Failure:
-    """The messages in the answer to a receive, each with all that is needed to deliver and to settle it."""
-    messages = answer.get("Messages") or []
+def messages_in(answer: Any) -> list[dict[str, Any]] | Failure:
+    """The messages in the answer to a receive, each with all that is needed to deliver and to settle it.
+
+    What is no such answer is a failure: whoever gave it, it is not taken for an empty queue.
+    """
+    messages = (answer.get("Messages") or []) if isinstance(answer, dict) else None
     if isinstance(messages, list) and all(_is_message(message) for message in messages):
         return messages
-    return _not_understood("ReceiveMessage")
+    return not_understood("ReceiveMessage")
 
 
 def _is_message(message: Any) -> bool:
     return isinstance(message, dict) and all(
         isinstance(message.get(name), str) for name in ("Body", "ReceiptHandle", "MessageId")
     )
-
-
-def _not_understood(action: str) -> Failure:
-    return Failure(Kind.PASSING, "NotUnderstood", f"{action} was answered with something else than SQS answers")

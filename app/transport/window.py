@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from app.transport.aws import MAX_MESSAGE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.transport.delivery import Delivery
 
-#: The largest message. https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-_LARGEST = 2**20
 #: How slowly the size that is expected of a queue's messages shrinks, message by message; it grows at once.
 _SHRINK = 0.99
 
@@ -78,7 +78,7 @@ class Window:
     def _fitting(self, queue: str) -> int:
         """How many messages of this queue there are bytes for; they count as the largest until one was seen."""
         left = self._most_bytes - self._held_bytes - self._reserved_bytes
-        expected = self._expected.get(queue, _LARGEST)
+        expected = self._expected.get(queue, MAX_MESSAGE)
         if left >= expected:
             return int(left / expected)
         # What others have reserved may never come: they must not keep a queue from asking for one.
@@ -92,7 +92,7 @@ class Window:
 
     def reserve(self, queue: str, count: int) -> Reservation:
         """Keep slots for the messages that a poll may bring; none, for one whose single message finds its place."""
-        size = int(count * self._expected.get(queue, _LARGEST))
+        size = int(count * self._expected.get(queue, MAX_MESSAGE))
         self._reserved[queue] += count
         self._all_reserved += count
         self._reserved_bytes += size

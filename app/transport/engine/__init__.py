@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from app.transport.engine.calls import MARGIN, Failure, Kind, failure_of
+from app.transport.engine.calls import MARGIN, Failure, Kind, failure_of, not_understood
 from app.transport.engine.engine import Engine, Timer
 
-__all__ = ["MARGIN", "Engine", "Failure", "Kind", "Timer", "failure_of"]
+__all__ = ["MARGIN", "Engine", "Failure", "Kind", "Timer", "failure_of", "not_understood"]

@@ -106,6 +106,11 @@ def failure_of(status: int, code: str, detail: str = "") -> Failure:
     return Failure(kind, short or f"HTTP {status}", first_line(detail))
 
 
+def not_understood(action: str) -> Failure:
+    """The failure that an answer is which is none of SQS's, as a proxy's page."""
+    return Failure(Kind.PASSING, "NotUnderstood", f"{action} was answered with something else than SQS answers")
+
+
 def first_line(text: str) -> str:
     """As much of what others say as goes into a log."""
     return text.strip().partition("\n")[0][:_LONGEST_DETAIL]
@@ -194,7 +199,7 @@ class Calls:
             return content
         if answer.status == 200:
             # The call may have taken effect or not.
-            return Failure(Kind.PASSING, "NotUnderstood", f"{action} was answered with something else than SQS answers")
+            return not_understood(action)
         content = content or {}
         detail = content.get("message") or content.get("Message") or ""
         failure = failure_of(answer.status, str(content.get("__type", "")), str(detail))

@@ -8,13 +8,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from app.transport import aws
+from app.transport.engine import Failure
+from app.transport.receiver import messages_in
 
 GOOD = {"Body": "b", "ReceiptHandle": "r", "MessageId": "m"}
 
 
 @pytest.mark.parametrize("answer", [{}, {"Messages": []}, {"Messages": None}])
 def test_no_messages_is_an_empty_queue(answer):
-    assert aws.received(answer) == []
+    assert messages_in(answer) == []
 
 
 @pytest.mark.parametrize(
@@ -22,8 +24,7 @@ def test_no_messages_is_an_empty_queue(answer):
     [None, [], "x", {"Messages": 5}, {"Messages": [5]}, {"Messages": [{}]}, {"Messages": [{**GOOD, "Body": None}]}],
 )
 def test_what_is_no_answer_to_a_receive_is_not_taken_for_an_empty_queue(answer):
-    with pytest.raises(aws.AWSError):
-        aws.received(answer)
+    assert isinstance(messages_in(answer), Failure)
 
 
 @pytest.mark.parametrize(
@@ -64,22 +65,6 @@ def test_a_good_answer_is_a_whole_json_object_or_nothing(status, body, is_believ
 )
 def test_loopback_is_this_machine_and_nothing_else(url, is_here):
     assert aws.is_loopback(url) is is_here
-
-
-class Recorder:
-    def __init__(self, *failing):
-        self.calls, self.failing = [], failing
-
-    def change_message_visibility_batch(self, **call):
-        self.calls.append(call)
-        failed = [entry for entry in call["Entries"] if entry["ReceiptHandle"] in self.failing]
-        return {"Failed": [{"Id": entry["Id"]} for entry in failed]}
-
-
-def test_visibility_is_changed_ten_a_call_and_failures_are_named():
-    client = Recorder("r3", "r14")
-    assert aws.change_visibility(client, "url", [f"r{n}" for n in range(15)], 0) == ["r3", "r14"]
-    assert [len(call["Entries"]) for call in client.calls] == [10, 5]
 
 
 def test_both_spellings_of_a_missing_queue_are_understood():
