@@ -9,6 +9,7 @@ there, and fails the run on the day it passes. docs/local-sqs.md repeats the tab
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -190,6 +191,25 @@ def run(*command: object) -> None:
         pytest.fail(f"{command[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
+@contextlib.contextmanager
+def to_be_made(name: str, source: Path) -> Iterator[Path | None]:
+    """The folder under `CACHE` that the block has to fill from `source`, or None if it is filled already.
+
+    Test processes run side by side on one cache: one makes it, the others wait for its lock and find it made.
+    """
+    folder = CACHE / name
+    made_from = CACHE / f"{name}.made-from"
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        # Let go when its holder ends, in whatever way; the test's own time limit bounds the wait.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if made_from.exists() and made_from.read_text() == source.read_text():
+            yield None
+        else:
+            yield folder
+            made_from.write_text(source.read_text())
+
+
 def start(command: list[object], environment: dict[str, str], port: int, log: Path) -> Iterator[str]:
     """Run a foreign server until the tests are done with it."""
     url = f"http://127.0.0.1:{port}"
@@ -244,12 +264,10 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """In an environment of its own, as it pins an old botocore; made once, and again when the lock changes."""
     lock = ROOT / "locks" / "ministack.txt"
-    environment = CACHE / "ministack"
-    made_from = environment / "made-from.txt"
-    if not made_from.exists() or made_from.read_text() != lock.read_text():
-        run(sys.executable, "-m", "venv", "--clear", environment)
-        run(environment / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", lock)
-        made_from.write_text(lock.read_text())
+    with to_be_made("ministack", lock) as environment:
+        if environment is not None:
+            run(sys.executable, "-m", "venv", "--clear", environment)
+            run(environment / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", lock)
     port = free_port()
     settings = {
         # Without the first it would listen on every address.
@@ -260,7 +278,7 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "LOG_LEVEL": "WARNING",
     }
     log = tmp_path_factory.mktemp("ministack") / "log"
-    for url in start([environment / "bin" / "ministack"], settings, port, log):
+    for url in start([CACHE / "ministack" / "bin" / "ministack"], settings, port, log):
         yield Server("ministack", url)
 
 
@@ -268,15 +286,14 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def elasticmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that docker-compose.yml uses, from Maven instead of an image."""
     here = Path(__file__).parent / "elasticmq"
-    pom, libraries = here / "pom.xml", CACHE / "elasticmq"
-    made_from = libraries / "made-from.xml"
-    if not made_from.exists() or made_from.read_text() != pom.read_text():
-        copy = ["dependency:copy-dependencies", f"-DoutputDirectory={libraries}", "-DincludeScope=runtime"]
-        run("mvn", "-B", "-q", "-f", pom, *copy)
-        made_from.write_text(pom.read_text())
+    pom = here / "pom.xml"
+    with to_be_made("elasticmq", pom) as libraries:
+        if libraries is not None:
+            copy = ["dependency:copy-dependencies", f"-DoutputDirectory={libraries}", "-DincludeScope=runtime"]
+            run("mvn", "-B", "-q", "-f", pom, *copy)
     port = free_port()
     log = tmp_path_factory.mktemp("elasticmq") / "log"
-    classes = f"{libraries}/*"
+    classes = f"{CACHE / 'elasticmq'}/*"
     command = ["java", "-Xmx512m", f"-Dconfig.file={here / 'elasticmq.conf'}", "-cp", classes]
     for url in start([*command, "org.elasticmq.server.Main"], {"PORT": str(port)}, port, log):
         yield Server("elasticmq", url)
