@@ -61,8 +61,9 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
             retry_most=settings.retry_backoff_max,
         ),
         "control": LinkOptions(settings.control_url.get_secret_value()) if settings.control_url else None,
-        # The inner body as it is: JSON in JSON needs no base64 around it.
-        "body_encoding": "utf-8",
+        # The inner body as it is: JSON in JSON needs no base64 around it. Unnamed, since kombu before 5.4, which may
+        # read the same queue, takes every name for one of its codecs.
+        "body_encoding": None,
     }
 
 

@@ -9,17 +9,33 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import signals
 from celery.platforms import EX_FAILURE
+from celery.utils.imports import symbol_by_name
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from app import outcome
+from app.base_task import Request
 from app.errors import QueueMissing
 from app.pools import places
 
+if TYPE_CHECKING:
+    from celery.worker.request import Request as CeleryRequest
+
 logger = logging.getLogger(__name__)
+
+
+def kept_by_ours(request: type[CeleryRequest]) -> type[CeleryRequest]:
+    """A task's class of requests, as one that also keeps the message's lease and settles it.
+
+    A task whose base class is Celery's own, or one derived from it, brings Celery's class: its messages would be taken
+    for such as nobody has begun, and be handed back while they run.
+    """
+    if issubclass(Request, request):
+        return Request
+    return request if issubclass(request, Request) else type(request.__name__, (request, Request), {})
 
 
 class Consumer(CeleryConsumer):
@@ -47,6 +63,12 @@ class Consumer(CeleryConsumer):
     def _most_places(self) -> int:
         scaler = getattr(self.controller, "autoscaler", None)
         return places(self.pool) if scaler is None else max(places(self.pool), int(scaler.max_concurrency))
+
+    def update_strategies(self) -> None:
+        """Make ready for the messages of each task, whatever its base class is."""
+        for task in self.app.tasks.values():
+            task.Request = kept_by_ours(symbol_by_name(task.Request))
+        super().update_strategies()
 
     def begin_drain(self) -> None:
         """Ask for nothing more and begin nothing more; from any thread and any signal handler."""
