@@ -1,4 +1,4 @@
-"""Celery's consumer, with other answers to messages that it can make nothing of, and to a queue that is not there.
+"""Celery's consumer, with other answers to messages that it can make nothing of.
 
 Celery writes the whole message into the log and, if its body cannot be decoded, deletes it. Here its content stays
 private, and it goes to the dead-letter queue with the reason. One that names a task unknown here comes back after a
@@ -12,13 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
-from celery.platforms import EX_FAILURE
 from celery.utils.imports import symbol_by_name
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from app import outcome
 from app.base_task import Request
-from app.errors import QueueMissing
 from app.pools import places
 
 if TYPE_CHECKING:
@@ -40,18 +38,6 @@ def kept_by_ours(request: type[CeleryRequest]) -> type[CeleryRequest]:
 
 class Consumer(CeleryConsumer):
     """What takes messages from the transport and gives them to the pool."""
-
-    def start(self) -> None:
-        """Consume until the worker is to stop.
-
-        Raises:
-            SystemExit: a queue is missing; said in one line.
-        """
-        try:
-            super().start()
-        except QueueMissing as error:
-            logger.critical("%s", error)
-            raise SystemExit(EX_FAILURE) from None
 
     def connect(self) -> Any:
         """The connection to the broker, whose intake knows from now on how many tasks the pool runs at once."""

@@ -100,18 +100,13 @@ class Channel(SQS.Channel):
     ) -> None:
         """Start receiving from the queue for this consumer.
 
-        Raises:
-            QueueMissing: there is no such queue. If SQS cannot be asked, the receiver goes on asking, and says so.
+        Where it is not there, or SQS cannot be asked, its receiver says so and goes on looking for it.
         """
-        url: str | None = None
-        try:
-            url = self._resolve_queue_url(queue)
-        except aws.AWSError as error:
-            logger.debug("Queue %s: not found yet: %s", queue, error)
+        self._make_where_we_may(queue)
         virtual.Channel.basic_consume(self, queue, no_ack, callback, consumer_tag, *args, **kwargs)
         if no_ack:
             self._unacknowledged.add(queue)
-        self.intake.consume(queue, url)
+        self.intake.consume(queue, self.options.of(queue).url)
 
     def basic_qos(self, prefetch_size: int = 0, prefetch_count: int = 0, apply_global: bool = False) -> None:
         """Hold at most so many messages; 0 is no limit of the consumer's."""
@@ -122,6 +117,10 @@ class Channel(SQS.Channel):
     def on_queue_missing(self, queue: str) -> None:
         """A queue that was there is gone; make it anew where we may (a local server that was started again)."""
         self._addresses.forget(queue)
+        self._make_where_we_may(queue)
+
+    def _make_where_we_may(self, queue: str) -> None:
+        """Make the queue if it is missing and is to be on a server of this machine; nothing waits for any other."""
         if self.options.make:
             with contextlib.suppress(QueueMissing, *aws.AWSError):
                 self._resolve_queue_url(queue)

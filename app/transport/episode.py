@@ -28,11 +28,12 @@ class Episode:
     def __repr__(self) -> str:
         return f"<Episode {self._what}: {self.failures} failures>"
 
-    def failed(self, why: object) -> int:
-        """It failed; how often in a row."""
+    def failed(self, why: object, *, is_other: bool = False) -> int:
+        """It failed; how often in a row. It is told when it begins, and when it has become another trouble."""
         self.failures += 1
         if self.failures == 1:
             self._began = self._clock.monotonic()
+        if self.failures == 1 or is_other:
             logger.error("%s fails (%s); trying on", self._what, why)
         return self.failures
 

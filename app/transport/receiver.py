@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from app.errors import QueueMissing
 from app.outcome import RETURNED
 from app.resilience import backoff
 from app.transport.delivery import Delivery
@@ -83,6 +84,7 @@ class Receiver:
         )
         self._in_flight = 0
         self._is_known = False
+        self._is_missing = False
         self._is_stopped = False
         self._free_since: float | None = None
         self._not_before = 0.0
@@ -211,6 +213,7 @@ class Receiver:
             self._failed(messages)
         else:
             self._episode.worked()
+            self._is_missing = False
             self._not_before = 0.0
             self._polls.answered(asked=ask.count, got=len(messages), slots=self._window.size)
             now = self._engine.clock.monotonic()
@@ -246,15 +249,21 @@ class Receiver:
     def _failed(self, failure: Failure) -> None:
         if self._engine.clock.monotonic() < self._not_before and self._episode.failures:
             return  # asked before the last failure was known: the same one
-        failures = self._episode.failed(failure)
         self._polls.failed()
         if failure.kind is Kind.QUEUE_MISSING:
-            self.url = self._options.url
-            self._when_missing(self.queue)
-            pause = backoff.delay(failures, first=_PARKED / 16, most=_PARKED)
+            pause = self._park()
         else:
-            pause = backoff.delay(failures, first=_FIRST_PAUSE, most=_LONGEST_PAUSE)
+            pause = backoff.delay(self._episode.failed(failure), first=_FIRST_PAUSE, most=_LONGEST_PAUSE)
         self._not_before = self._engine.clock.monotonic() + pause
+
+    def _park(self) -> float:
+        """The queue is not there: look for it, said once with what to do. Gives the seconds until the next look."""
+        why, is_news = QueueMissing(self._name["QueueName"]), not self._is_missing
+        failures = self._episode.failed(why, is_other=is_news)
+        self._is_missing = True
+        self.url = self._options.url
+        self._when_missing(self.queue)
+        return backoff.delay(failures, first=_PARKED / 16, most=_PARKED)
 
 
 def messages_in(answer: Any) -> list[dict[str, Any]] | Failure:

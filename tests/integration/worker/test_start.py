@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from harness import Queues, body, until
+from harness import HERE, Queues, body, until
 
 from app.testing.sqs.process import LocalSQS
+
+MISSING = "Queue {0}: receiving fails (The queue '{0}' does not exist here. Make it with `celery -A app queues ensure`"
 
 
 def last_line(worker):
@@ -21,6 +23,23 @@ def elsewhere(sqs_server):
         "AWS_ACCESS_KEY_ID": "somebody",
         "AWS_SECRET_ACCESS_KEY": "secret-key",
     }
+
+
+@pytest.fixture
+def table_of_queues(tmp_path):
+    """Gives a worker's environment in which `settings/queues.py` has a row for each of these names."""
+
+    def table(*names):
+        folder = tmp_path / "table"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(
+            "from settings.loading import load\n"
+            "from settings.queue import Queue\n"
+            f"load.__kwdefaults__['table'] = [Queue(name=name) for name in {names!r}]\n"
+        )
+        return {"PYTHONPATH": f"{folder}:{HERE}"}
+
+    return table
 
 
 @pytest.mark.parametrize(
@@ -46,18 +65,54 @@ def test_a_missing_queue_is_made_here_with_its_dead_letter_queue(start_worker, q
     worker.wait_for_notes("end", ["one"])
 
 
-def test_a_missing_queue_elsewhere_ends_the_worker_with_one_line(start_worker, queues, elsewhere):
-    worker = start_worker("-P", "prefork", wait=False, environment=elsewhere)
-    assert worker.ended() == 1
-    assert "The queue 'sluice' does not exist here. Make it with `celery -A app queues ensure`" in worker.log
-    assert "Traceback" not in worker.log
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_a_missing_queue_elsewhere_is_told_in_one_line_and_drained_once_it_is_there(
+    pool, start_worker, queues, elsewhere
+):
+    worker = start_worker("-P", pool, "-c", 2, environment=elsewhere)
+    worker.wait_for(MISSING.format("sluice"))
     assert queues.server.queues == {}
+    queues.server.create_queue("sluice")
+    queues.send(body("probe.work", ["one"]))
+    worker.wait_for_notes("end", ["one"])
+    worker.wait_for("Queue sluice: receiving works again")
+    assert worker.log.count("does not exist here") == 1
+    assert "Traceback" not in worker.log
+    assert worker.stop() == 0
 
 
-def test_bad_credentials_are_told_once_and_tried_until_they_are_good(start_worker, queues, elsewhere):
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_of_two_queues_one_that_is_missing_or_deleted_keeps_nobody_from_the_other(
+    pool, start_worker, queues, elsewhere, table_of_queues
+):
+    queues.server.create_queue("orders")
+    environment = {**elsewhere, **table_of_queues("mails", "orders")}
+    worker = start_worker("-P", pool, "-c", 2, environment=environment)
+    worker.wait_for(MISSING.format("mails"))
+    queues.send(body("probe.work", ["while it is missing"]), queue="orders")
+    worker.wait_for_notes("end", ["while"])
+
+    queues.server.create_queue("mails")
+    queues.send(body("probe.work", ["made"]), queue="mails")
+    worker.wait_for_notes("end", ["made"])
+
+    queues.client.delete_queue(QueueUrl=queues.url("orders"))
+    worker.wait_for(MISSING.format("orders"))
+    queues.send(*(body("probe.work", [f"beside-{n}"]) for n in range(5)), queue="mails")
+    worker.wait_for_notes("end", [f"beside-{n}" for n in range(5)])
+    queues.server.clock.advance(61)  # for so long the name may not be used again
+    queues.server.create_queue("orders")
+    queues.send(body("probe.work", ["again"]), queue="orders")
+    worker.wait_for_notes("end", ["again"])
+    assert worker.log.count("does not exist here") == 2
+    assert "Traceback" not in worker.log
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_bad_credentials_are_told_once_and_tried_until_they_are_good(pool, start_worker, queues, elsewhere):
     queues.server.create_queue("sluice")
     queues.server.faults.add("*:error:status=403:code=ExpiredTokenException")
-    worker = start_worker("-P", "solo", environment=elsewhere)
+    worker = start_worker("-P", pool, "-c", 2, environment=elsewhere)
     worker.wait_for("receiving fails (ExpiredTokenException")
     queues.server.faults.clear()
     queues.send(body("probe.work", ["one"]))
@@ -81,19 +136,6 @@ def test_a_server_that_is_away_at_start_and_goes_away_later_is_waited_for(pool, 
         worker.wait_for("receiving fails", times=n + 2)
     assert worker.log.count("receiving works again") == 2
     assert "Traceback" not in worker.log
-
-
-def test_a_queue_that_is_deleted_and_made_again_is_drained_again(start_worker, queues, elsewhere):
-    queues.server.create_queue("sluice")
-    worker = start_worker("-P", "solo", environment=elsewhere)
-    until(lambda: queues.server.queues["sluice"]["waiting_polls"], "poll")
-    queues.client.delete_queue(QueueUrl=queues.url())
-    worker.wait_for("receiving fails")
-    queues.server.clock.advance(61)  # for so long the name may not be used again
-    queues.server.create_queue("sluice")
-    queues.send(body("probe.work", ["one"]))
-    worker.wait_for_notes("end", ["one"])
-    assert worker.log.count("receiving fails") == 1
 
 
 def test_the_banner_says_where_sqs_is(start_worker, queues):

@@ -8,11 +8,13 @@ from fake_engine import FakeEngine, message, well
 
 from app.outcome import DONE
 from app.transport.custody import Custody
+from app.transport.engine import Failure, Kind
 from app.transport.intake import Intake
 from app.transport.options import Options
 
 #: Seconds that a call takes there and back.
 TRIP = 0.01
+MISSING = Failure(Kind.QUEUE_MISSING, "QueueDoesNotExist")
 
 
 class FakeInbox:
@@ -48,6 +50,8 @@ class World:
         self.queues, self.open, self.given, self.missing = defaultdict(deque), [], [], []
         #: What receives are answered with instead of messages, while it is not None.
         self.fault = None
+        #: Queues that are not there.
+        self.missing_queues = set()
         #: Whether empty receives are answered at once, as some proxies do.
         self.does_not_wait = False
         self.intake = Intake(
@@ -86,8 +90,10 @@ class World:
     def _reply(self, call):
         if call.action == "GetQueueAttributes":
             return TRIP, {"Attributes": {}}
+        if call.action in ("GetQueueUrl", "ReceiveMessage") and _queue(call) in self.missing_queues:
+            return TRIP, MISSING
         if call.action == "GetQueueUrl":
-            return TRIP, self.fault or {"QueueUrl": f"https://sqs.example/{call.parameters['QueueName']}"}
+            return TRIP, self.fault or {"QueueUrl": f"https://sqs.example/{_queue(call)}"}
         if call.action != "ReceiveMessage":
             return TRIP, well(call)
         window = self.intake._window
@@ -130,4 +136,4 @@ class Poll:
 
 
 def _queue(call):
-    return call.parameters["QueueUrl"].rpartition("/")[2]
+    return (call.parameters.get("QueueUrl") or call.parameters["QueueName"]).rpartition("/")[2]

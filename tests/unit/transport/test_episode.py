@@ -1,4 +1,4 @@
-"""Trouble is told twice: when it begins and when it is over."""
+"""Trouble is told twice: when it begins and when it is over; and in between when it has become another."""
 
 from __future__ import annotations
 
@@ -28,4 +28,19 @@ def test_the_next_one_is_another(manual_clock, caplog):
     assert caplog.messages[2:] == [
         "Queue orders: receiving fails (second); trying on",
         "Queue orders: receiving works again, after 0.0 s and 1 failed calls",
+    ]
+
+
+def test_another_trouble_is_told_too(manual_clock, caplog):
+    episode = Episode("Queue orders: receiving", clock=manual_clock)
+    assert [episode.failed("no answer"), episode.failed("no queue", is_other=True), episode.failed("no queue")] == [
+        1,
+        2,
+        3,
+    ]
+    episode.worked()
+    assert caplog.messages == [
+        "Queue orders: receiving fails (no answer); trying on",
+        "Queue orders: receiving fails (no queue); trying on",
+        "Queue orders: receiving works again, after 0.0 s and 3 failed calls",
     ]

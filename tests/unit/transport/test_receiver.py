@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import pytest
 from fake_engine import PASSING, message
-from fake_sqs import World
+from fake_sqs import MISSING, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.outcome import DONE
-from app.transport.engine import Failure, Kind
 from app.transport.options import QueueOptions
 
-MISSING = Failure(Kind.QUEUE_MISSING, "QueueDoesNotExist")
 HOUR = 3600
 
 
@@ -149,16 +147,52 @@ def test_a_receive_that_works_ends_the_pause_that_another_began():
     assert len(world.receives()) == before + 2
 
 
-def test_a_queue_that_is_not_there_is_told_and_looked_for():
-    world = World()
+SENTENCE = (
+    "Queue orders: receiving fails (The queue 'prod-orders' does not exist here. Make it with "
+    "`celery -A app queues ensure`, or correct its name, AWS_REGION or the account in use.); trying on"
+)
+
+
+def test_a_queue_that_is_not_there_is_told_once_with_what_to_do_and_looked_for_until_it_is(caplog):
+    world = World(queues={"orders": QueueOptions(name="prod-orders")})
     world.fault = MISSING
-    world.consume("orders")
+    world.intake.consume("orders", None)
     world.engine.advance(100)
     assert 3 <= len(world.missing) <= 15
+    assert world.receives() == []
     world.fault = None
-    world.send("orders")
+    world.send("prod-orders")
     world.engine.advance(31)
     assert len(world.given) == 1
+    told, over = (message for message in caplog.messages if "receiving" in message)
+    assert told == SENTENCE
+    assert "works again" in over
+
+
+def test_while_one_queue_is_not_there_the_others_run_on():
+    world = World(slots=4)
+    world.missing_queues = {"gone"}
+    world.consume("orders", "gone", "mails")
+    for _ in range(20):
+        world.send("orders", 5)
+        world.send("mails", 5)
+        world.engine.advance(5)
+    assert len(world.given) == 200
+    assert len(world.missing) >= 3
+    world.missing_queues = set()
+    world.send("gone")
+    world.engine.advance(31)
+    assert len(world.given) == 201
+
+
+def test_that_a_queue_is_gone_is_told_also_when_something_else_failed_before(caplog):
+    world = World(queues={"orders": QueueOptions(name="prod-orders")})
+    world.fault = PASSING
+    world.intake.consume("orders", None)
+    world.engine.advance(10)
+    world.fault = MISSING
+    world.engine.advance(100)
+    assert caplog.messages == ["Queue orders: receiving fails (InternalError); trying on", SENTENCE]
 
 
 def test_a_queue_whose_address_is_not_known_is_asked_for():
