@@ -93,9 +93,9 @@ class Request:
 
 
 class Response:
-    """One answer. `content_type` is left out when the body is empty."""
+    """One answer. `content_type` is left out when the body is empty; what `breaks_off` ends half-way in its body."""
 
-    __slots__ = ("body", "content_type", "headers", "status")
+    __slots__ = ("body", "breaks_off", "content_type", "headers", "status")
 
     def __init__(
         self,
@@ -104,11 +104,13 @@ class Response:
         *,
         content_type: str = "application/json",
         headers: tuple[tuple[str, str], ...] = (),
+        breaks_off: bool = False,
     ) -> None:
         self.status = status
         self.body = body
         self.content_type = content_type
         self.headers = headers
+        self.breaks_off = breaks_off
 
 
 Answer = Response | None
@@ -326,7 +328,10 @@ class Connection(asyncio.Protocol):
             return
         close = not request.keep_alive or self._server.is_closing
         head_only = request.method == "HEAD"
-        self._transport.write(encode(response, close=close, head_only=head_only, date=self._server.date))
+        answer = encode(response, close=close, head_only=head_only, date=self._server.date)
+        if response.breaks_off:
+            answer, close = answer[: len(answer) - (len(response.body) + 1) // 2], True
+        self._transport.write(answer)
         if close:
             self._waiting.clear()  # whoever was told that this is the last answer sends the rest elsewhere
             self._finish_with_close()

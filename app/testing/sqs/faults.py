@@ -19,6 +19,7 @@ KINDS: dict[str, str] = {
     "garbage": "the call takes effect; the answer is 200 with a body that is not JSON",
     "slow": "the call takes effect; the answer comes `seconds` later",
     "throttle": "no effect; a throttling error (code: RequestThrottled or ThrottlingException)",
+    "truncated": "the call takes effect; the answer breaks off in its middle",
 }
 _RECEIVE_ONLY = frozenset({"deliver-to-gone", "duplicate"})
 _USUAL_CODES = {400: "InvalidParameterValueException", 403: "AccessDeniedException", 503: "ServiceUnavailable"}

@@ -462,6 +462,8 @@ async def _spoilt(answer: Answer, fault: Fault) -> Answer:
             return None
         case "garbage":
             return Response(200, b"<html>this is not JSON</html>", content_type="text/html")
+        case "truncated" if answer is not None:
+            answer.breaks_off = True
     return answer
 
 

@@ -556,6 +556,19 @@ def test_a_lost_answer_had_its_effect():
     run(test)
 
 
+def test_a_truncated_answer_breaks_off_and_had_its_effect():
+    async def test(world):
+        queue, client, other = await world.queue(), await world.client(), await world.client()
+        on(world, "SendMessage:truncated:count=1")
+        client.start("SendMessage", QueueUrl=queue, MessageBody="x")
+        head, _, rest = (await client.reader.read()).partition(b"\r\n\r\n")
+        length = int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0])
+        assert len(rest) == length // 2
+        assert await other.bodies(queue) == ["x"]
+
+    run(test)
+
+
 def test_garbage_is_no_json_and_had_its_effect():
     async def test(world):
         queue, client, other = await world.queue(), await world.client(), await world.client()

@@ -56,6 +56,7 @@ def test_a_long_poll_may_take_its_own_time_on_top(caller, sqs_server, monkeypatc
         ("black-hole", Kind.PASSING, "NoAnswer"),
         ("slow:seconds=3", Kind.PASSING, "NoAnswer"),
         ("garbage", Kind.PASSING, "NotUnderstood"),
+        ("truncated", Kind.PASSING, "NoAnswer"),
     ],
 )
 def test_each_trouble_is_told_once_and_over_when_it_is_over(  # noqa: PLR0917 - fixtures
