@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery import signals
 from celery.utils.imports import symbol_by_name
 from celery.worker.consumer import Consumer as CeleryConsumer
+from kombu.utils.limits import TokenBucket
 
 from app import outcome
 from app.base_task import Request
@@ -44,6 +45,8 @@ class Consumer(CeleryConsumer):
         connection = super().connect()
         connection.transport.places = partial(places, self.pool)
         connection.transport.most_places = self._most_places
+        connection.transport.is_revoked = self.controller.state.revoked.__contains__
+        connection.transport.zone = self.app.timezone
         return connection
 
     def _most_places(self) -> int:
@@ -55,6 +58,11 @@ class Consumer(CeleryConsumer):
         for task in self.app.tasks.values():
             task.Request = kept_by_ours(symbol_by_name(task.Request))
         super().update_strategies()
+
+    def bucket_for_task(self, type: Any) -> Any:  # noqa: A002 - Celery's signature
+        """What holds the task's messages back where it has a rate limit."""
+        bucket = super().bucket_for_task(type)
+        return bucket and _Bucket(bucket.fill_rate, capacity=bucket.capacity)
 
     def begin_drain(self) -> None:
         """Ask for nothing more and begin nothing more; from any thread and any signal handler."""
@@ -103,3 +111,14 @@ class Consumer(CeleryConsumer):
             message.reject_log_error(logger, self.connection_errors, requeue=result.kind == "retry")
         else:
             message.delivery.settle(result)
+
+
+class _Bucket(TokenBucket):
+    """A rate limit that tells each message that it waits for it."""
+
+    def add(self, item: Any) -> None:
+        """Have this request wait for its turn."""
+        request, _ = item
+        if (delivery := getattr(request, "delivery", None)) is not None:
+            delivery.limit_rate()
+        super().add(item)

@@ -12,12 +12,12 @@ class Outcome:
 
     Attributes:
         kind: `done`, delete it; `retry`, let it come back later; `reject`, it is not to be tried again; `lost`, the
-            process that ran it died; `returned`, nobody ran it: let it come back at once.
+            process that ran it died; `returned`, nobody ran it: let it come back at once; `early`, it is not due yet.
         after: seconds until it comes back; None: as its queue's policy says.
         reason: for people, without anything of the message's content.
     """
 
-    kind: Literal["done", "retry", "reject", "lost", "returned"]
+    kind: Literal["done", "retry", "reject", "lost", "returned", "early"]
     after: float | None = None
     reason: str = ""
 
@@ -30,6 +30,11 @@ LOST = Outcome("lost", reason="the process that ran it died")
 def retry(after: float | None = None, reason: str = "") -> Outcome:
     """Let it come back after `after` seconds, or as its queue's policy says."""
     return Outcome("retry", after, reason)
+
+
+def early(seconds: float) -> Outcome:
+    """It is due in so many seconds."""
+    return Outcome("early", seconds)
 
 
 def reject(reason: str) -> Outcome:

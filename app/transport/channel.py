@@ -132,7 +132,11 @@ class Channel(SQS.Channel):
             delivery.settle(RETURNED)
             return
         try:
-            self.connection._deliver(self._payload(delivery), queue)  # noqa: SLF001 - the way that kombu's own SQS channel takes
+            payload = self._payload(delivery)
+            if (seconds := self._seconds_until_due(payload)) > 0:
+                self.intake.postpone(delivery, seconds)
+                return
+            self.connection._deliver(payload, queue)  # noqa: SLF001 - the way that kombu's own SQS channel takes
         except UndecodableMessage as error:
             delivery.settle(reject(str(error)))
         except Exception:
@@ -141,6 +145,24 @@ class Channel(SQS.Channel):
         else:
             if queue in self._unacknowledged:
                 delivery.settle(DONE)
+
+    def _seconds_until_due(self, payload: dict[str, Any]) -> float:
+        """Seconds until the task may begin. What is revoked may at once: Celery then throws it away."""
+        headers = payload["headers"]
+        if "task" not in headers:
+            headers = self._older_headers(payload)
+        if headers.get("eta") is None:
+            return 0.0
+        seconds = delays.seconds_until_due(headers, now=time.time(), zone=self._transport.zone)
+        return 0.0 if self._transport.is_revoked(str(headers.get("id"))) else seconds
+
+    def _older_headers(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """In Celery's first message protocol they are in the inner body; {} if they are not even there."""
+        try:
+            body = json.loads(self.decode_body(payload["body"], payload["properties"].get("body_encoding")))
+        except (UndecodableMessage, ValueError, RecursionError):
+            return {}  # Celery's consumer says what is wrong
+        return body if isinstance(body, dict) else {}
 
     def _payload(self, delivery: Delivery) -> dict[str, Any]:
         payload = envelope.decode(delivery.body)

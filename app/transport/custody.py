@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from app.native import allocate_lock
 from app.outcome import RETURNED, reject
 from app.resilience import backoff
-from app.transport.aws import MAX_VISIBILITY
 from app.transport.casualties import Casualties
 from app.transport.dead_letters import DeadLetters
 from app.transport.done import Done
 from app.transport.engine import Engine
+from app.transport.hops import Hops
 from app.transport.leases import Leases
 from app.transport.outbox import Outbox
 
@@ -51,13 +51,20 @@ class Custody:
         self.engine = engine
         self._options = options
         self.outbox = Outbox(engine, linger=options.settle_linger)
-        self.leases = Leases(engine, self.outbox)
+        self.leases = Leases(engine, self.outbox, longest=options.longest_lease)
         #: Receives that are not answered; kept by the receivers.
         self.receives_in_flight = 0
         self._done = Done()
-        self.dead_letters = DeadLetters(engine)
+        self.dead_letters = DeadLetters(engine, self.outbox)
+        self._hops = Hops(
+            engine,
+            self.outbox,
+            longest=options.longest_delay,
+            in_work=self.leases.__contains__,
+            is_done=lambda message_id: message_id in self._done or message_id in self._leaving,
+        )
         self._casualties = Casualties(options.max_deaths)
-        #: Whose copy is on its way to the dead-letter queue.
+        #: Whose copy is on its way, to the dead-letter queue or to the time when it is due.
         self._leaving: dict[str, Delivery] = {}
 
     def __repr__(self) -> str:
@@ -66,9 +73,10 @@ class Custody:
     def take(self, delivery: Delivery) -> bool:
         """A message was received (in the engine's thread). False: it is not to run.
 
-        It is in work here already; or it is done, and SQS delivered it once more, or would not let us delete it.
+        It is in work here already; or it is done, and SQS delivered it once more, or would not let us delete it; or
+        it was sent twice on its way through a long delay, and the other one is in work here or done.
         """
-        if delivery.message_id in self._done:
+        if delivery.message_id in self._done or self._hops.is_duplicate(delivery):
             delivery.close()
             self._done.add(delivery.message_id)
             self._delete(delivery)
@@ -102,8 +110,8 @@ class Custody:
         return outcome
 
     def _keep(self, delivery: Delivery, outcome: Outcome) -> None:
-        """It is not done: it comes back, or goes to the dead-letter queue."""
-        if outcome.kind != "reject":
+        """It is not done: it comes back, or a copy of it goes to the dead-letter queue or comes when it is due."""
+        if outcome.kind not in ("reject", "early"):
             self._delay(delivery, outcome)
             return
 
@@ -116,7 +124,10 @@ class Custody:
                 self._delay(delivery, outcome)
 
         self._leaving[delivery.message_id] = delivery
-        self.dead_letters.send(delivery, outcome.reason, sent)
+        if outcome.kind == "reject":
+            self.dead_letters.send(delivery, outcome.reason, sent)
+        else:
+            self._hops.send(delivery, outcome.after or 0.0, sent)
 
     def drop(self, delivery: Delivery) -> None:
         """Its lease is lost and it has not begun: forget it (in the engine's thread)."""
@@ -149,7 +160,7 @@ class Custody:
         else:
             options = self._options
             seconds = backoff.delay(delivery.receive_count, first=options.retry_first, most=options.retry_most)
-        longest = math.floor(MAX_VISIBILITY - (self.engine.clock.monotonic() - delivery.received_at))
+        longest = math.floor(self._options.longest_lease - (self.engine.clock.monotonic() - delivery.received_at))
 
         def done(failure: Failure | None) -> None:
             if failure is not None:

@@ -11,25 +11,23 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from app.resilience import backoff
-from app.transport.aws import MAX_MESSAGE
-from app.transport.engine import Failure, Kind
+from app.transport import hops
+from app.transport.copies import copy_of
+from app.transport.engine import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.transport.delivery import Delivery
     from app.transport.engine import Engine
+    from app.transport.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 
 #: The name of the attribute that says why: JSON, with `reason`, `queue`, `message_id`, `receive_count` and `at`.
 ATTRIBUTE = "sluice"
-#: Bytes of that attribute, and how many attributes a message may have.
-#: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-_LONGEST, _MOST_ATTRIBUTES = 4_096, 10
-#: Seconds to wait before a send is tried again: the first time, and at most.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+#: Bytes of that attribute.
+_LONGEST = 4_096
 #: Seconds until a queue that had no dead-letter queue, or could not be asked, is asked again.
 _ASK_AGAIN = 60.0
 
@@ -48,11 +46,13 @@ class DeadLetters:
     """Sends messages to dead-letter queues. Belongs to the engine's thread.
 
     Args:
-        engine: makes the calls.
+        engine: asks where they are.
+        outbox: carries the copies.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, outbox: Outbox) -> None:
         self._engine = engine
+        self._outbox = outbox
         self._places: dict[str, _Place] = {}
         #: Messages on their way there.
         self.pending = 0
@@ -82,41 +82,19 @@ class DeadLetters:
             if place is None:
                 _say(delivery, "left to its queue's redrive policy", reason)
                 ended(False)
-            else:
-                self._try(delivery, place, reason, ended, attempt=1)
-
-        self._find(delivery.url, found)
-
-    def _try(self, delivery: Delivery, place: str, reason: str, done: Callable[[bool], None], *, attempt: int) -> None:
-        def answered(answer: dict[str, Any] | Failure) -> None:
-            if not isinstance(answer, Failure) and answer.get("MessageId"):
-                _say(delivery, "sent to its dead-letter queue", reason)
-                done(True)
                 return
-            failure = answer if isinstance(answer, Failure) else _NO_ID
-            pause = backoff.delay(attempt, first=_FIRST_PAUSE, most=_LONGEST_PAUSE)
-            if failure.may_pass and self._engine.clock.monotonic() + pause < delivery.leased_until:
-                self._engine.call_later(pause, lambda: self._try(delivery, place, reason, done, attempt=attempt + 1))
+            # What it went through on its way here is over: it may be moved back, and is a new message then.
+            copy = copy_of(delivery, place, note=(ATTRIBUTE, self._note(delivery, reason)), without=hops.ATTRIBUTE)
+            self._outbox.send(delivery, copy, sent, until=delivery.leased_until)
+
+        def sent(failure: Failure | None) -> None:
+            if failure is None:
+                _say(delivery, "sent to its dead-letter queue", reason)
             else:
                 _say(delivery, f"not taken by its dead-letter queue ({failure})", reason)
-                done(False)
+            ended(failure is None)
 
-        self._engine.calls.call("SendMessage", self._parameters(delivery, place, reason), answered)
-
-    def _parameters(self, delivery: Delivery, place: str, reason: str) -> dict[str, Any]:
-        attributes = dict(delivery.message_attributes)
-        note = self._note(delivery, reason)
-        used = delivery.size + sum(len(name) + len(str(value)) for name, value in attributes.items())
-        if len(attributes) < _MOST_ATTRIBUTES and used + len(note) + len(ATTRIBUTE) + 16 <= MAX_MESSAGE:
-            attributes[ATTRIBUTE] = {"DataType": "String", "StringValue": note}
-        parameters: dict[str, Any] = {"QueueUrl": place, "MessageBody": delivery.body}
-        if attributes:
-            parameters["MessageAttributes"] = attributes
-        if group := delivery.attributes.get("MessageGroupId"):
-            parameters["MessageGroupId"] = group
-        if place.endswith(".fifo"):
-            parameters["MessageDeduplicationId"] = delivery.message_id
-        return parameters
+        self._find(delivery.url, found)
 
     def _note(self, delivery: Delivery, reason: str) -> str:
         facts = {
@@ -162,9 +140,6 @@ class DeadLetters:
         waiting, place.waiting = place.waiting, []
         for then in waiting:
             then(url)
-
-
-_NO_ID = Failure(Kind.PASSING, "NotUnderstood", "SendMessage was answered without a MessageId")
 
 
 def _say(delivery: Delivery, what: str, reason: str) -> None:

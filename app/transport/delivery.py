@@ -47,6 +47,7 @@ class Delivery:
         "message_attributes",
         "message_id",
         "queue",
+        "rate_limited_at",
         "receipt",
         "received_at",
         "size",
@@ -89,6 +90,8 @@ class Delivery:
         self._is_lost = False
         #: Whether the pool has it.
         self.is_in_pool = False
+        #: Since when the rate limit of its task holds it back, or held it back.
+        self.rate_limited_at: float | None = None
         self.custody = custody
         self.intake = intake
         self._is_unclaimed = [True]
@@ -153,6 +156,11 @@ class Delivery:
         self.is_in_pool = True
         self.intake.entered(self)
         return True
+
+    def limit_rate(self) -> None:
+        """The rate limit of its task holds it back: it takes no place of the pool's meanwhile."""
+        self.rate_limited_at = self.custody.engine.clock.monotonic()
+        self.intake.rate_limited(self)
 
     @property
     def place(self) -> tuple[int, int] | None:

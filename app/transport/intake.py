@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from app.outcome import RETURNED
+from app.outcome import RETURNED, early
 from app.transport.pace import Pace
 from app.transport.receiver import Receiver
 from app.transport.window import Window
@@ -32,6 +32,8 @@ _ALL = 10_000
 _LOOK_EVERY = 0.1
 #: Messages given to Celery in one go; between two goes it looks at other things.
 _AT_ONCE = 10
+#: Seconds until a message is due for which it is kept: sending it again would cost two calls.
+_SOON = 5.0
 
 
 class Intake:
@@ -72,8 +74,9 @@ class Intake:
         self.prefetch = 0
         self._waiting: deque[Delivery] = deque()
         self._in_pool: set[Delivery] = set()
-        #: What the consumer was given and has not settled.
+        #: What the consumer was given and has not settled; and what of it waits for its task's rate limit.
         self.given: dict[str, Delivery] = {}
+        self._rate_limited: set[Delivery] = set()
         self._is_looking = False
         self._is_pumping = False
         self._is_draining = False
@@ -129,7 +132,9 @@ class Intake:
         """A slot is free again."""
         self._window.free_slot(delivery)
         if delivery.started_at is not None:
-            self._pace.finished(self._custody.engine.clock.monotonic() - delivery.started_at)
+            # What its rate limit held back could not begin any sooner: no more is to be fetched for it.
+            since = delivery.started_at if delivery.rate_limited_at is None else delivery.rate_limited_at
+            self._pace.finished(self._custody.engine.clock.monotonic() - since)
         if not self._is_looking:  # once for all that are settled in one go
             self._is_looking = True
             self._custody.engine.call_soon(self._look)
@@ -184,7 +189,31 @@ class Intake:
 
     @property
     def _has_place(self) -> bool:
-        return self._places is None or len(self._in_pool) < self._places()
+        """Whether the pool has a place for one more than it has and is about to get."""
+        return self._places is None or len(self.given) - len(self._rate_limited) < self._places()
+
+    def postpone(self, delivery: Delivery, seconds: float) -> None:
+        """It was given, and is not due yet: keep it if it soon is, else have it come again then."""
+        self.given.pop(delivery.tag, None)
+        due_at = self._custody.engine.clock.monotonic() + seconds
+        if seconds <= _SOON and due_at < delivery.leased_until:
+            self._custody.engine.call_soon(self._keep, delivery, seconds)
+        else:
+            delivery.settle(early(seconds))
+
+    def _keep(self, delivery: Delivery, seconds: float) -> None:
+        self._custody.engine.call_later(seconds, self._due, delivery)
+
+    def _due(self, delivery: Delivery) -> None:
+        if not self.deliver([delivery]):
+            delivery.settle(RETURNED)
+
+    def rate_limited(self, delivery: Delivery) -> None:
+        """Its task's rate limit holds it back."""
+        self._rate_limited.add(delivery)
+        if delivery.is_settled:  # handed back by the engine's thread in between: nobody takes it off the list then
+            self._rate_limited.discard(delivery)
+        self.fill_places()
 
     def fill_places(self) -> None:
         """Give what waits, if there are places; from any thread."""
@@ -199,12 +228,15 @@ class Intake:
     def entered(self, delivery: Delivery) -> None:
         """The pool has it."""
         self._in_pool.add(delivery)
+        self._rate_limited.discard(delivery)
 
     def left(self, delivery: Delivery) -> None:
         """It is settled; from any thread."""
         self.given.pop(delivery.tag, None)
         if delivery.is_in_pool:
             self._in_pool.discard(delivery)
+        if delivery.rate_limited_at is not None:
+            self._rate_limited.discard(delivery)
         self.fill_places()
 
     # -- stopping -----------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 A message is ours from the receive on: while it waits for a slot in the pool or for a rate limit, and while its task
 runs. Its lease is short, so that a crash gives it back soon, and is renewed in batches when somewhat more than half of
-it is over. What has not begun after one lease goes back: it could have begun elsewhere.
+it is over. What has not begun after one lease goes back: it could have begun elsewhere. Only what its task's rate limit
+holds back is kept: going round would cost it a receive each time, and there are so many until the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -27,9 +28,8 @@ logger = logging.getLogger(__name__)
 _RENEW_AFTER = 0.55
 #: The part of a lease by which what is planned may be late, to share a call.
 _SPAN = 0.05
-#: Seconds after the receive up to which a lease may last: SQS refuses a renewal beyond 12 hours, and hears of it later
-#: than we ask.
-_LONGEST = MAX_VISIBILITY - 5
+#: Seconds by which the longest lease is kept short of what SQS allows: it hears of a renewal later than we ask.
+_SHORT_OF = 5
 
 
 class Leases:
@@ -38,11 +38,13 @@ class Leases:
     Args:
         engine: its timers and its clock.
         outbox: carries the renewals.
+        longest: seconds for which SQS lets a message be kept, renewals included.
     """
 
-    def __init__(self, engine: Engine, outbox: Outbox) -> None:
+    def __init__(self, engine: Engine, outbox: Outbox, *, longest: int = MAX_VISIBILITY) -> None:
         self._engine = engine
         self._outbox = outbox
+        self._longest = longest - _SHORT_OF
         self._held: dict[str, Delivery] = {}
         self._renewals = _Schedule(engine, self._renew)
         self._returns = _Schedule(engine, self._give_back)
@@ -54,6 +56,9 @@ class Leases:
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def __contains__(self, message_id: str) -> bool:
+        return message_id in self._held
 
     def __iter__(self) -> Iterator[Delivery]:
         return iter(list(self._held.values()))
@@ -94,8 +99,11 @@ class Leases:
         self._renewals.add(delivery, _renew_at(delivery))
 
     def _give_back(self, delivery: Delivery) -> None:
-        """One lease is over since the receive."""
-        if delivery.claim():
+        """One lease is over since the receive; what its rate limit holds back is kept for as long as SQS allows."""
+        end = delivery.received_at + self._longest - delivery.visibility
+        if delivery.rate_limited_at is not None and self._engine.clock.monotonic() < end:
+            self._returns.add(delivery, end)
+        elif delivery.claim():
             delivery.settle(RETURNED)
 
     def _renew(self, delivery: Delivery) -> None:
@@ -103,9 +111,9 @@ class Leases:
             return
         now = self._engine.clock.monotonic()
         if delivery.leased_until <= now:
-            self._lose(delivery, _why_over(delivery, now))
+            self._lose(delivery, self._why_over(delivery, now))
             return
-        end = delivery.received_at + _LONGEST
+        end = delivery.received_at + self._longest
         if delivery.ends_at is not None:
             end = min(end, delivery.ends_at)
         if delivery.leased_until >= end:
@@ -141,17 +149,16 @@ class Leases:
         if delivery.claim():
             delivery.custody.drop(delivery)
 
+    def _why_over(self, delivery: Delivery, now: float) -> str:
+        if delivery.ends_at is not None and delivery.ends_at <= now:
+            return "its time limit is over and it still runs"
+        if now - delivery.received_at >= self._longest:
+            return "SQS lets nobody keep a message for more than 12 hours"
+        return "it was not renewed in time: this process stood still"
+
 
 def _renew_at(delivery: Delivery) -> float:
     return delivery.leased_until - delivery.visibility * (1 - _RENEW_AFTER)
-
-
-def _why_over(delivery: Delivery, now: float) -> str:
-    if delivery.ends_at is not None and delivery.ends_at <= now:
-        return "its time limit is over and it still runs"
-    if now - delivery.received_at >= _LONGEST:
-        return "SQS lets nobody keep a message for more than 12 hours"
-    return "it was not renewed in time: this process stood still"
 
 
 class _Schedule:

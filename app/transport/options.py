@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from app.transport import delays
+from app.transport import aws, delays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +60,8 @@ class Options:
     max_deaths: int = 3
     #: Seconds that SQS can hold a message back.
     longest_delay: int = delays.LONGEST
+    #: Seconds for which SQS lets a message be kept, renewals included.
+    longest_lease: int = aws.MAX_VISIBILITY
     #: Seconds until a message whose task failed is tried again: after the first failure, and at most.
     retry_first: float = 1.0
     retry_most: float = 300.0

@@ -1,4 +1,4 @@
-"""The outbox: deletes and changes of visibility on their way to SQS, ten to a call.
+"""The outbox: deletes, changes of visibility and copies on their way to SQS, ten to a call.
 
 SQS bills and limits by the call, and a call takes a round trip. So what is to be told of a queue's messages is gathered
 for some tens of milliseconds, and each entry's own result is looked at.
@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from app.resilience import backoff
-from app.transport.aws import MAX_BATCH
+from app.transport.aws import MAX_BATCH, MAX_MESSAGE
 from app.transport.engine import MARGIN, Failure, Kind, failure_of
 from app.transport.episode import Episode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.transport.copies import Copy
     from app.transport.delivery import Delivery
     from app.transport.engine import Engine, Timer
 
@@ -30,8 +31,8 @@ _LEAST = 0.5
 #: Entries on their way beyond which nothing more should be received.
 _FULL = 5_000
 
-_DELETE, _CHANGE = "DeleteMessageBatch", "ChangeMessageVisibilityBatch"
-_VERBS = {_DELETE: "deleting", _CHANGE: "changing visibility"}
+_DELETE, _CHANGE, _SEND = "DeleteMessageBatch", "ChangeMessageVisibilityBatch", "SendMessageBatch"
+_VERBS = {_DELETE: "deleting", _CHANGE: "changing visibility", _SEND: "sending copies"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +44,29 @@ class _Entry:
     done: Callable[[Failure | None], None]
     #: Not tried any more after this time.
     until: float
-    #: Seconds until the message is visible; None: delete it.
+    #: Seconds until the message is visible; None: that is not changed.
     visible_in: int | None = None
+    #: What is sent; without it and without the former, the message is deleted.
+    copy: Copy | None = None
     #: Whether it keeps the message invisible for one that is in work: senseless once that is settled, and harmful.
     renews: bool = False
     attempts: int = 0
 
     @property
-    def action(self) -> str:
-        return _DELETE if self.visible_in is None else _CHANGE
+    def key(self) -> tuple[str, str]:
+        """What it shares a call with: all for the same queue and action."""
+        if self.copy is not None:
+            return self.copy.url, _SEND
+        return self.delivery.url, _DELETE if self.visible_in is None else _CHANGE
+
+    @property
+    def size(self) -> int:
+        """Its bytes, as far as they are limited."""
+        return 0 if self.copy is None else self.copy.size
 
     def as_json(self, number: int) -> dict[str, Any]:
+        if self.copy is not None:
+            return {"Id": str(number), **self.copy.entry}
         entry: dict[str, Any] = {"Id": str(number), "ReceiptHandle": self.delivery.receipt}
         if self.visible_in is not None:
             entry["VisibilityTimeout"] = self.visible_in
@@ -106,6 +119,11 @@ class Outbox:
         self._count += 1
         self._add(_Entry(delivery, done, until, visible_in=seconds, renews=True))
 
+    def send(self, delivery: Delivery, copy: Copy, done: Callable[[Failure | None], None], *, until: float) -> None:
+        """Send a copy of the message. Where an answer is lost it is sent again: there may be two of it then."""
+        self._count += 1
+        self._add(_Entry(delivery, done, until, copy=copy))
+
     def hurry(self) -> None:
         """Send what there is, and wait for no company until all of it is answered."""
         self._hurries = self._count > 0
@@ -113,7 +131,9 @@ class Outbox:
             self._flush(key)
 
     def _add(self, entry: _Entry) -> None:
-        key = entry.delivery.url, entry.action
+        key = entry.key
+        if entry.size and entry.size + sum(each.size for each in self._gathered.get(key, ())) > MAX_MESSAGE:
+            self._flush(key)  # so much a batch may have in all
         gathered = self._gathered.setdefault(key, [])
         gathered.append(entry)
         if len(gathered) >= MAX_BATCH or self._hurries:
@@ -149,7 +169,7 @@ class Outbox:
         episode = self._episode(key, entries[0])
         if not isinstance(answer, Failure):
             episode.worked()
-            results = _results(answer)
+            results = _results(answer, of_copies=key[1] == _SEND)
         else:
             if answer.may_pass:
                 episode.failed(answer)
@@ -185,7 +205,7 @@ class Outbox:
 
     def _episode(self, key: tuple[str, str], entry: _Entry) -> Episode:
         if key not in self._episodes:
-            what = f"Queue {entry.delivery.queue}: {_VERBS[entry.action]}"
+            what = f"Queue {entry.delivery.queue}: {_VERBS[key[1]]}"
             self._episodes[key] = Episode(what, clock=self._engine.clock)
         return self._episodes[key]
 
@@ -193,11 +213,15 @@ class Outbox:
 _UNSAID = Failure(Kind.PASSING, "NotUnderstood", "the answer does not say what became of the entry")
 
 
-def _results(answer: dict[str, Any]) -> dict[str, Failure | None]:
-    """What became of each entry: None for well. An answer of another shape than SQS's says nothing of any."""
+def _results(answer: dict[str, Any], *, of_copies: bool) -> dict[str, Failure | None]:
+    """What became of each entry: None for well. An answer of another shape than SQS's says nothing of any.
+
+    A copy is there when it has a MessageId, and not before.
+    """
     results: dict[str, Failure | None] = {}
     for entry in _listed(answer, "Successful"):
-        results[str(entry.get("Id"))] = None
+        if entry.get("MessageId") or not of_copies:
+            results[str(entry.get("Id"))] = None
     for entry in _listed(answer, "Failed"):
         results[str(entry.get("Id"))] = _entry_failure(entry)
     return results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -39,6 +40,10 @@ class Transport(SQS.Transport):
         #: How many tasks the consumer's pool runs at once, now and once it has grown; None: it has no pool.
         self.places: Callable[[], int] | None = None
         self.most_places: Callable[[], int] | None = None
+        #: Whether the task with this id is revoked: it is not put off till it is due.
+        self.is_revoked: Callable[[str], bool] = _never
+        #: In which zone an `eta` is that names none.
+        self.zone: dt.tzinfo = dt.UTC
         self._intake: Intake | None = None
 
     def delivery(self, tag: str) -> Delivery | None:
@@ -131,3 +136,7 @@ class Transport(SQS.Transport):
 
 def _nothing() -> None:
     pass
+
+
+def _never(_: str) -> bool:
+    return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import POOLS, body
+from harness import POOLS, body, until
 
 #: Each ends so on its first receive. What is true of its second: whether it ran again.
 COMES_BACK = ["raise", "requeue", "memory", "exit", "retry"]
@@ -46,17 +46,15 @@ def test_without_a_dead_letter_queue_nothing_is_lost_and_that_is_said_at_start(s
     queues.send("no envelope", body("probe.work", ["fine"]))
     worker.wait_for("left to its queue's redrive policy", times=2)
     worker.wait_for_notes("end", ["fine"])
-    assert queues.left() == 1
+    until(lambda: queues.left() == 1, "queue with nothing but what cannot be read")
 
 
 def test_a_dead_letter_is_deleted_only_once_its_copy_is_there(start_worker, queues):
     queues.server.create_queue("sluice", max_receives=50)
-    queues.server.faults.add("SendMessage:error:status=500:count=2")
-    queues.server.faults.add("SendMessage:garbage:count=1")
+    queues.send(*(f"poison {n}" for n in range(5)))
+    queues.server.faults.add("SendMessageBatch:error:status=500:count=2")
+    queues.server.faults.add("SendMessageBatch:garbage:count=1")
     worker = start_worker("-P", "threads", "-c", 2)
-    queues.client.send_message_batch(
-        QueueUrl=queues.url(), Entries=[{"Id": str(n), "MessageBody": f"poison {n}"} for n in range(5)]
-    )
     queues.wait_until_empty()
     assert {text for text, _ in queues.letters("sluice-dead")} == {f"poison {n}" for n in range(5)}
     assert worker.is_alive

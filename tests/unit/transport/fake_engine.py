@@ -149,6 +149,11 @@ def well(call):
     return {"Successful": [{"Id": entry["Id"]} for entry in call.entries], "Failed": []}
 
 
+def sent(call):
+    """The answer to a batch of messages all of which were taken."""
+    return {"Successful": [{"Id": entry["Id"], "MessageId": f"copy-{entry['Id']}"} for entry in call.entries]}
+
+
 def badly(call, *, code="InternalError", sender_fault=False):
     """The answer to a batch of which no entry went well."""
     failed = [{"Id": entry["Id"], "Code": code, "SenderFault": sender_fault} for entry in call.entries]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 
-from fake_engine import FakeEngine, message, well
+from fake_engine import FakeEngine, message, sent, well
 
 from app.outcome import DONE
 from app.transport.custody import Custody
@@ -95,7 +95,7 @@ class World:
         if call.action == "GetQueueUrl":
             return TRIP, self.fault or {"QueueUrl": f"https://sqs.example/{_queue(call)}"}
         if call.action != "ReceiveMessage":
-            return TRIP, well(call)
+            return TRIP, sent(call) if call.action == "SendMessageBatch" else well(call)
         window = self.intake._window
         self.most_taken = max(self.most_taken, window.held + window._reserved.total())
         if self.fault is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from fake_engine import PASSING, PERMANENT, FakeIntake, delivery, well
+from fake_engine import PASSING, PERMANENT, FakeIntake, delivery, sent, well
 
 from app.outcome import LOST, reject
 from app.transport.custody import Custody
@@ -23,7 +23,7 @@ class World:
         self.answers = {
             "GetQueueAttributes": [POLICY],
             "GetQueueUrl": [{"QueueUrl": PLACE}],
-            "SendMessage": [{"MessageId": "copy"}],
+            "SendMessageBatch": [sent],
         }
         engine.calls.reply = self.reply
         self.custody = Custody(engine, Options(retry_first=4.0, retry_most=4.0))
@@ -32,7 +32,8 @@ class World:
         if call.action not in self.answers:
             return 0.01, well(call)
         answers = self.answers[call.action]
-        return 0.01, answers.pop(0) if len(answers) > 1 else answers[0]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        return 0.01, answer(call) if callable(answer) else answer
 
     def rejected(self, reason="it is poison", **options):
         mine = delivery(self.custody, FakeIntake(), **options)
@@ -42,7 +43,9 @@ class World:
         return mine
 
     def sent(self):
-        return [call.parameters for call in self.engine.calls.of("SendMessage")]
+        """The entries sent, each with the queue that it was sent to."""
+        calls = self.engine.calls.of("SendMessageBatch")
+        return [{"QueueUrl": call.parameters["QueueUrl"], **entry} for call in calls for entry in call.entries]
 
     def called(self, action):
         return len(self.engine.calls.of(action))
@@ -68,16 +71,16 @@ def test_the_copy_has_the_body_the_attributes_and_the_reason_and_then_the_messag
     assert world.called("ChangeMessageVisibilityBatch") == 0
 
 
-@pytest.mark.parametrize("first", [[PASSING], [PASSING, {}], [{"MessageId": ""}]])
+@pytest.mark.parametrize("first", [[PASSING], [PASSING, {}], [well]])
 def test_a_send_that_fails_or_names_no_copy_is_tried_again_and_only_then_the_message_is_deleted(world, first):
-    world.answers["SendMessage"] = [*first, {"MessageId": "copy"}]
+    world.answers["SendMessageBatch"] = [*first, sent]
     world.rejected()
     assert len(world.sent()) == len(first) + 1
     assert world.called("DeleteMessageBatch") == 1
 
 
 def test_what_the_dead_letter_queue_refuses_comes_back(world, caplog):
-    world.answers["SendMessage"] = [PERMANENT]
+    world.answers["SendMessageBatch"] = [PERMANENT]
     mine = world.rejected()
     assert world.called("DeleteMessageBatch") == 0
     assert world.called("ChangeMessageVisibilityBatch") == 1

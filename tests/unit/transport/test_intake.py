@@ -5,6 +5,7 @@ from __future__ import annotations
 from fake_sqs import World
 
 from app.outcome import DONE, RETURNED
+from app.transport.options import QueueOptions
 
 CHANGE = "ChangeMessageVisibilityBatch"
 
@@ -228,3 +229,134 @@ def test_what_is_handed_back_while_it_is_being_given_is_not_kept(monkeypatch):
     world.engine.advance(1)
     assert meddled
     assert intake.given == {}
+
+
+# -- what is not to begin yet -----------------------------------------------------------------------------------------
+
+
+def postponed(seconds, **options):
+    """A worker that was given a message which is due in so many seconds."""
+    world = World(**{"slots": 2, "seconds": 0.1, **options})
+    due_at = world.engine.clock.monotonic() + seconds
+    give = world.intake._give
+
+    def give_what_is_due(delivery):
+        left = due_at - world.engine.clock.monotonic() if delivery.body == "{}" else 0.0
+        world.intake.postpone(delivery, left) if left > 0 else give(delivery)
+
+    world.intake._give = give_what_is_due
+    world.send("orders")
+    world.consume("orders")
+    return world
+
+
+def sends(world):
+    return [entry["DelaySeconds"] for call in world.engine.calls.of("SendMessageBatch") for entry in call.entries]
+
+
+def test_what_is_soon_due_is_kept_and_given_then():
+    world = postponed(4.0)
+    world.engine.advance(3.9)
+    assert (world.given, sends(world)) == ([], [])
+    world.engine.advance(0.2)
+    assert len(world.given) == 1
+
+
+def test_meanwhile_it_takes_no_place_of_the_pools():
+    world = postponed(4.0, slots=1, most=10, grows_to=10)
+    world.send("orders", 3, body='{"is": "due"}')
+    world.engine.advance(1)
+    assert len(world.given) == 3
+    world.engine.advance(4)
+    assert len(world.given) == 4
+
+
+def test_what_is_due_later_is_sent_again():
+    world = postponed(6.0)
+    world.engine.advance(1)
+    assert (world.given, sends(world)) == ([], [6])
+    assert world.intake._window.held == 0
+
+
+def test_what_is_due_when_its_lease_is_over_is_sent_again_too():
+    world = postponed(4.0, default=QueueOptions(visibility=3))
+    world.engine.advance(1)
+    assert sends(world) == [4]
+
+
+def test_what_is_kept_goes_back_when_the_worker_drains_or_has_gone():
+    for end in ("begin_drain", "close"):
+        world = postponed(4.0)
+        world.engine.advance(1)
+        getattr(world.intake, end)()
+        world.inbox.is_closed = end == "close"
+        world.engine.advance(5)
+        assert world.given == []
+        assert len(given_back(world)) == 1
+        assert world.intake._window.held == 0
+
+
+def limited(**options):
+    """A worker with two places, and a task whose rate limit lets none of its messages begin."""
+    world = World(**{"slots": 2, "most": 20, "seconds": None, **options})
+
+    def give(delivery):
+        world.given.append(delivery)
+        delivery.limit_rate()
+
+    world.intake._give = give
+    world.send("orders", 50)
+    world.consume("orders")
+    return world
+
+
+def test_what_a_rate_limit_holds_back_takes_no_place_of_the_pools():
+    world = limited()
+    world.engine.advance(1)
+    held = len(world.given)
+    assert held == world.intake._window.size
+    world.intake._give = world._give
+    world.given[0].settle(DONE)
+    world.engine.advance(1)
+    assert world.given[-1].is_in_pool
+
+
+def test_it_is_kept_beyond_one_lease_and_goes_back_before_sqs_takes_it():
+    world = limited()
+    world.engine.advance(60 * 30)
+    assert given_back(world) == []
+    assert not any(each.is_lost for each in world.given)
+    first = list(world.given)
+    world.engine.advance(12 * 3600 - 60 * 30 - 30)
+    assert {each.receipt for each in first} <= set(given_back(world))
+    assert not any(each.is_lost for each in first)
+
+
+def test_it_goes_back_when_the_worker_drains():
+    world = limited()
+    world.engine.advance(1)
+    world.intake.begin_drain()
+    world.engine.advance(1)
+    assert len(given_back(world)) == len(world.given)
+    assert not world.intake._rate_limited
+
+
+def test_no_more_is_fetched_than_fits_the_pool_once_it_is_seen_how_long_it_waits():
+    world = limited(slots=2, most=40, grows_to=2)
+    world.engine.advance(1)
+    for _ in range(30):
+        world.engine.advance(5)
+        delivery = next(each for each in world.given if not each.is_claimed)
+        assert delivery.enter_pool(limit=None)
+        delivery.started(limit=None)
+        delivery.settle(DONE)
+    assert world.intake._window.size == 2
+
+
+def test_what_is_handed_back_before_it_waits_is_counted_nowhere():
+    world = limited()
+    world.engine.advance(1)
+    one = world.given[0]
+    one.settle(RETURNED)
+    one.limit_rate()
+    assert one not in world.intake._rate_limited
