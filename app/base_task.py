@@ -5,11 +5,10 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
-from billiard.einfo import ExceptionWithTraceback
-from billiard.exceptions import Terminated, WorkerLostError
+from billiard.exceptions import Terminated
 from celery import Task as CeleryTask
 from celery import shared_task
-from celery.exceptions import Reject, TaskRevokedError
+from celery.exceptions import TaskRevokedError
 from celery.worker.request import Request as CeleryRequest
 from celery.worker.state import task_ready
 
@@ -160,9 +159,8 @@ class Request(CeleryRequest):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         """Settle what failed. A task's MemoryError ends Celery's whole worker; here it is a failure like others."""
-        error = _exception_of(exc_info)
-        self._outcome = _outcome_of(error)
-        if self._already_cancelled and isinstance(error, Terminated):
+        self._outcome = outcome.of(exc_info)
+        if self._already_cancelled and isinstance(outcome.exception_in(exc_info), Terminated):
             self.hand_back()
             return
         try:
@@ -177,23 +175,6 @@ class Request(CeleryRequest):
         if not soft and self.task.acks_late:
             self._outcome = outcome.retry(reason=f"its time limit of {timeout:g} s was over")
             self.reject(requeue=True)  # once only: prefork, which also reports the killed process, finds it settled
-
-
-def _exception_of(exc_info: Any) -> Any:
-    """What was raised; billiard wraps it where it took the traceback along."""
-    error = exc_info.exception
-    return error.exc if isinstance(error, ExceptionWithTraceback) else error
-
-
-def _outcome_of(error: Any) -> outcome.Outcome:
-    """What becomes of a message whose task did not succeed."""
-    if isinstance(error, WorkerLostError):
-        return outcome.LOST
-    if isinstance(error, Reject) and not error.requeue:
-        # What was written for people; an exception's own words may repeat what the task was given.
-        reason = error.reason if isinstance(error.reason, str) else type(error.reason).__name__
-        return outcome.reject(f"the task rejected it: {reason}")
-    return outcome.retry(reason=type(error).__name__)
 
 
 class Task(CeleryTask):

@@ -46,7 +46,6 @@ class Consumer(CeleryConsumer):
         connection.transport.places = partial(places, self.pool)
         connection.transport.most_places = self._most_places
         connection.transport.is_revoked = self.controller.state.revoked.__contains__
-        connection.transport.zone = self.app.timezone
         return connection
 
     def _most_places(self) -> int:

@@ -16,7 +16,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from billiard.common import _shutdown_cleanup
+from billiard.einfo import ExceptionInfo
 from celery.concurrency import asynpool, prefork
+
+from app import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +39,12 @@ class Worker(asynpool.Worker):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(_END_CHILD, _end_child)
         super().on_loop_start(pid)
+
+    def prepare_result(self, result: Any) -> Any:
+        """The task has ended: what that means for its message is decided here, where its exception is whole."""
+        if isinstance(result, tuple) and result[0] and isinstance(result[1], ExceptionInfo):
+            outcome.decide(result[1])
+        return result
 
     def _do_exit(self, pid: int, exitcode: int, exc: BaseException | None = None) -> None:
         """The child has no task any more, and says so: the pool answers with a SIGTERM, for which it waits a second."""

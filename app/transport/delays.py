@@ -15,17 +15,17 @@ from typing import Any
 LONGEST = 900
 
 
-def seconds_until_due(headers: dict[str, Any], *, now: float, zone: dt.tzinfo = dt.UTC) -> float:
+def seconds_until_due(headers: dict[str, Any], *, now: float) -> float:
     """Seconds from `now` (since the epoch) until the message's `eta`; 0 where it is due, has none or none that is one.
 
-    Celery writes the zone, but for a time that its caller gave without one: that is in `zone`.
+    A time without a zone is UTC, as Celery reads it, whatever its `timezone` is.
     """
     eta = headers.get("eta")
     if not isinstance(eta, str):
         return 0.0
     try:
         due = dt.datetime.fromisoformat(eta)
-        return max(0.0, (due if due.tzinfo else due.replace(tzinfo=zone)).timestamp() - now)
+        return max(0.0, (due if due.tzinfo else due.replace(tzinfo=dt.UTC)).timestamp() - now)
     except (ValueError, OverflowError):
         return 0.0  # the worker says what is wrong with it
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -42,8 +41,6 @@ class Transport(SQS.Transport):
         self.most_places: Callable[[], int] | None = None
         #: Whether the task with this id is revoked: it is not put off till it is due.
         self.is_revoked: Callable[[str], bool] = _never
-        #: In which zone an `eta` is that names none.
-        self.zone: dt.tzinfo = dt.UTC
         self._intake: Intake | None = None
 
     def delivery(self, tag: str) -> Delivery | None:

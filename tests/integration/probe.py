@@ -126,8 +126,9 @@ def end(self: Any, name: str, how: str) -> None:
             raise ValueError("as asked")
         if how == "requeue":
             raise Reject("as asked", requeue=True)
-        if how == "reject":
-            raise Reject("as asked", requeue=False)
+        if how.startswith("reject"):
+            # The other is no string, and nothing that can be pickled.
+            raise Reject("as asked" if how == "reject" else note, requeue=False)
         if how == "exit":
             raise SystemExit(3)
         if how == "memory":

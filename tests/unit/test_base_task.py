@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from billiard.einfo import ExceptionInfo
+from billiard.exceptions import WorkerLostError
 from celery import Celery
+from celery.exceptions import Reject
 from celery.worker.request import create_request_cls
 
+from app import outcome
 from app.base_task import HIDDEN, Request, Task
+from app.outcome import LOST, reject, retry
+from app.pools.prefork import Worker
 
 
 class Message:
@@ -122,6 +129,36 @@ def test_a_failure_is_rejected_and_never_acked(app, error):
     delivery.request.on_success((1, raised(error), 0.1))
     assert delivery.settled == ["reject"]
     assert delivery.eventer.sent[-1][0] == "task-failed"
+
+
+def test_what_a_child_process_decided_holds_for_its_parent(app):
+    """As much of an exception as can be pickled may say something else."""
+    delivery = Delivery(app)
+    info = raised(ValueError())
+    info.outcome = reject("as decided")
+    delivery.request.on_success((1, info, 0.1))
+    assert delivery.request._outcome == reject("as decided")
+
+
+@pytest.mark.parametrize(
+    ("error", "decided"),
+    [
+        (ValueError("with content"), retry(reason="ValueError")),
+        (Reject("no good"), reject("the task rejected it: no good")),
+        (Reject(lambda: None), reject("the task rejected it: function")),
+        (Reject(lambda: None, requeue=True), retry(reason="Reject")),
+        (WorkerLostError(), LOST),
+    ],
+)
+def test_it_decides_while_it_has_the_exception_and_what_it_decided_can_leave_the_process(error, decided):
+    info = raised(error)
+    Worker.prepare_result(None, (1, info, 0.1))
+    assert outcome.of(pickle.loads(pickle.dumps(info))) == decided
+
+
+def test_of_a_task_that_succeeded_there_is_nothing_to_decide():
+    assert Worker.prepare_result(None, (0, "result", 0.1)) == (0, "result", 0.1)
+    assert Worker.prepare_result(None, None) is None
 
 
 def test_what_a_pool_reports_of_a_task_that_left_by_system_exit_is_settled(app):
