@@ -153,7 +153,7 @@ class Channel(SQS.Channel):
             headers = self._older_headers(payload)
         if headers.get("eta") is None:
             return 0.0
-        seconds = delays.seconds_until_due(headers, now=time.time(), zone=self._transport.zone)
+        seconds = delays.seconds_until_due(headers, now=time.time())
         return 0.0 if self._transport.is_revoked(str(headers.get("id"))) else seconds
 
     def _older_headers(self, payload: dict[str, Any]) -> dict[str, Any]:
