@@ -74,6 +74,9 @@ except SettingsError as error:
     raise SystemExit(f"Sluice cannot start:\n{error}") from None
 
 app = Sluice("sluice")
+# Also for threads and greenlets other than the one that imports this: there Celery would make itself an application,
+# whose broker is an AMQP server on this machine.
+app.set_default()
 app.config_from_object(celery_config(settings))
 app.conf.broker_transport_options = _transport_options(settings)
 app.conf.sluice = settings

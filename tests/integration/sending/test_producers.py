@@ -1,0 +1,80 @@
+"""A process that only sends has no engine: it may be short, fork, have threads or none, or greenlets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness import HERE, ROOT, plain_environment
+
+PROGRAM = Path(__file__).parent / "producers.py"
+
+
+@pytest.fixture
+def run(sqs_server):
+    sqs_server.create_queue("sluice")
+
+    def run(*arguments, **environment):
+        done = subprocess.run(
+            [sys.executable, str(PROGRAM), *arguments],
+            cwd=ROOT,
+            env={
+                **plain_environment(),
+                "PYTHONPATH": f"{ROOT}:{HERE}",
+                "AWS_ENDPOINT_URL_SQS": sqs_server.endpoint_url,
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return json.loads(done.stdout)
+
+    return run
+
+
+def names(queues):
+    return sorted(json.loads(json.loads(sent)["body"])[0][0] for sent in queues.bodies("sluice"))
+
+
+@pytest.mark.parametrize(
+    "control", ["", "redis://127.0.0.1:1/0"], ids=["no control link", "a control link that is down"]
+)
+def test_a_script_sends_and_ends_without_a_thread(control, run, queues):
+    found = run("script", SLUICE_CONTROL_URL=control)
+    assert found == {"threads": ["MainThread"], "native threads": 1, "engines": 0}
+    assert names(queues) == ["script 0"]
+
+
+@pytest.mark.parametrize("first", ["after-an-import", "after-a-send"])
+def test_a_server_that_forks_has_children_that_send_by_connections_of_their_own(first, run, queues):
+    found = run("forks", first)
+    assert found == {"threads": ["MainThread"], "native threads": 1, "engines": 0, "statuses": [0] * 4}
+    expected = [f"child {child} {number}" for child in range(4) for number in range(3)]
+    expected += [f"parent later {number}" for number in range(3)]
+    expected += ["parent 0"] * (first == "after-a-send")
+    assert names(queues) == sorted(expected)
+
+
+@pytest.mark.needs("python3")  # nothing more, but it takes long
+def test_children_forked_while_threads_send_do_not_hang(run, queues):
+    found = run("forks_beside_threads", PYTHONWARNINGS="ignore")
+    assert found["statuses"] == [0] * 15
+    assert {f"child {number} 0" for number in range(15)} <= set(names(queues))
+
+
+def test_many_threads_send_at_once(run, queues):
+    found = run("threads")
+    assert found == {"threads": ["MainThread"], "native threads": 1, "engines": 0}
+    assert names(queues) == sorted(f"thread {thread} {number}" for thread in range(8) for number in range(5))
+
+
+def test_greenlets_send_at_once(run, queues):
+    found = run("greenlets", PYTHONWARNINGS="ignore")
+    assert found["engines"] == 0
+    assert names(queues) == sorted(f"greenlet {greenlet} {number}" for greenlet in range(20) for number in range(5))
