@@ -29,6 +29,10 @@ class CannotDelay(SluiceError):
         self.queue = queue
 
 
+class NotOnSQS(SluiceError):
+    """Something of Celery's was asked for that SQS has not, or that Sluice's workers do not take."""
+
+
 class UndecodableMessage(SluiceError):
     """A message body that no Celery producer sent; the reason says why, without the body."""
 

@@ -81,6 +81,11 @@ class Channel(TaskChannel):
             return queue_declare_ok_t(queue, 0, 0)
         return super().queue_declare(queue, passive, **kwargs)
 
+    def exchange_declare(self, exchange: str | None = None, type: str = "direct", **kwargs: Any) -> None:  # noqa: A002 - kombu's signature
+        """Over the link there are topics and broadcasts, on SQS there are not."""
+        declare = virtual.Channel.exchange_declare if is_control(exchange or "") else TaskChannel.exchange_declare
+        declare(self, exchange, type, **kwargs)
+
     def queue_bind(
         self, queue: str, exchange: str | None = None, routing_key: str = "", arguments: Any = None, **kwargs: Any
     ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kombu.transport import SQS, virtual
 from kombu.transport.virtual.base import queue_declare_ok_t
 
-from app.errors import CannotDelay, QueueMissing, UndecodableMessage
+from app.errors import CannotDelay, NotOnSQS, QueueMissing, UndecodableMessage
 from app.outcome import DONE, RETURNED, reject, retry
 from app.transport import aws, delays, envelope
 from app.transport.addresses import Addresses
@@ -221,17 +221,59 @@ class Channel(SQS.Channel):
         delivery: Delivery | None = self._transport.delivery(tag)
         return delivery
 
+    def _purge(self, queue: str) -> int:
+        """Delete all messages of the queue, those in work included; how many could be received, as SQS estimates it.
+
+        Raises:
+            AWSError: SQS refused, as it does within a minute of the last time.
+        """
+        count: int = self._size(queue)
+        self.sqs().purge_queue(QueueUrl=self._resolve_queue_url(queue))
+        return count
+
     # -- publish ------------------------------------------------------------------------------------------------
+
+    def exchange_declare(self, exchange: str | None = None, type: str = "direct", **kwargs: Any) -> None:  # noqa: A002 - kombu's signature
+        """Note an exchange.
+
+        Raises:
+            NotOnSQS: it would give a message to more than the queue that its sender names.
+        """
+        if type not in (None, "", "direct"):
+            raise NotOnSQS(
+                f"The exchange {exchange!r} is of type {type!r}, and SQS has queues only: use direct exchanges, and "
+                "send once for each queue."
+            )
+        super().exchange_declare(exchange, type, **kwargs)
+
+    def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> list[str]:
+        """The queues that get what is sent there.
+
+        Raises:
+            NotOnSQS: none does. Kombu's own drops the message.
+        """
+        if queues := list(super()._lookup(exchange, routing_key, default)):
+            return queues
+        raise NotOnSQS(
+            f"No queue hangs on the exchange {exchange!r} with the routing key {routing_key!r}; SQS has queues only: "
+            "leave both out and name the queue, as in apply_async(queue=…)."
+        )
+
+    def encode_body(self, body: Any, encoding: str | None = None) -> Any:
+        """The inner body with its transfer encoding: plain, or base64 where it is compressed."""
+        return super().encode_body(body, "base64" if isinstance(body, bytes) else encoding)
 
     def _put(self, queue: str, message: dict[str, Any], **_: Any) -> None:
         """Send one message.
 
         Raises:
+            NotOnSQS: it asks for what is not to be had here.
             QueueMissing: there is no such queue.
             CannotDelay: the message is due later, and the queue cannot hold it back.
             AWSError: SQS refused, or its answer had no message id: then it cannot be told whether it was sent.
         """
         properties = message["properties"]
+        _check_wishes(message.get("content-type"), properties)
         call: dict[str, Any] = {"QueueUrl": self._resolve_queue_url(queue)}
         if attributes := properties.pop("message_attributes", None):
             call["MessageAttributes"] = attributes
@@ -247,3 +289,13 @@ class Channel(SQS.Channel):
         answer = self.sqs().send_message(**call, MessageBody=json.dumps(message))
         if not answer.get("MessageId"):
             raise aws.not_understood("SendMessage")
+
+
+def _check_wishes(content_type: str | None, properties: dict[str, Any]) -> None:
+    """Refuse to send what would be lost on the way without a word."""
+    if content_type not in (None, "application/json"):
+        raise NotOnSQS(
+            f"The message is {content_type}, and Sluice's workers read JSON only: leave the serializer at 'json'."
+        )
+    if properties.get("expiration"):
+        raise NotOnSQS("SQS has no lifetime for a single message: send the task with expires=… and not expiration=….")
