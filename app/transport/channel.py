@@ -267,13 +267,16 @@ class Channel(SQS.Channel):
         """Send one message.
 
         Raises:
-            NotOnSQS: it asks for what is not to be had here.
+            NotOnSQS: no worker would read it.
             QueueMissing: there is no such queue.
             CannotDelay: the message is due later, and the queue cannot hold it back.
             AWSError: SQS refused, or its answer had no message id: then it cannot be told whether it was sent.
         """
         properties = message["properties"]
-        _check_wishes(message.get("content-type"), properties)
+        if (content_type := message.get("content-type")) not in (None, "application/json"):
+            raise NotOnSQS(
+                f"The message is {content_type}, and Sluice's workers read JSON only: leave the serializer at 'json'."
+            )
         call: dict[str, Any] = {"QueueUrl": self._resolve_queue_url(queue)}
         if attributes := properties.pop("message_attributes", None):
             call["MessageAttributes"] = attributes
@@ -289,13 +292,3 @@ class Channel(SQS.Channel):
         answer = self.sqs().send_message(**call, MessageBody=json.dumps(message))
         if not answer.get("MessageId"):
             raise aws.not_understood("SendMessage")
-
-
-def _check_wishes(content_type: str | None, properties: dict[str, Any]) -> None:
-    """Refuse to send what would be lost on the way without a word."""
-    if content_type not in (None, "application/json"):
-        raise NotOnSQS(
-            f"The message is {content_type}, and Sluice's workers read JSON only: leave the serializer at 'json'."
-        )
-    if properties.get("expiration"):
-        raise NotOnSQS("SQS has no lifetime for a single message: send the task with expires=… and not expiration=….")

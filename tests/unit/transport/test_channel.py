@@ -79,12 +79,6 @@ def test_what_no_worker_would_read_is_refused(channel, client):
     assert client.sent == []
 
 
-def test_a_lifetime_in_the_queue_is_refused(channel, client):
-    with pytest.raises(NotOnSQS, match=r"send the task with expires=…"):
-        Producer(channel).publish({}, routing_key="orders", expiration=5)
-    assert client.sent == []
-
-
 def test_what_is_compressed_is_sent_as_base64(channel, client):
     Producer(channel).publish({"n": 1}, routing_key="orders", compression="gzip")
     [sent] = client.sent
