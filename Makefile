@@ -15,11 +15,11 @@ up:  ## Run the whole system here: SQS and Valkey embedded, a downstream service
 	@scripts/setup $(VENV) local
 	@exec $(BIN)/celery -A app up $(ARGS)
 
-test:  ## Pass the tests that need nothing but Python (ARGS="-k name")
+test:  ## Pass the tests that need nothing but Python and seconds (ARGS="-k name")
 	@scripts/setup $(VENV) dev
-	@$(BIN)/pytest -m "not needs" $(PARALLEL) $(ARGS)
+	@$(BIN)/pytest -m "not needs and not long" $(PARALLEL) $(ARGS)
 
-test-all:  ## Pass all tests: also those that need a browser, Java or other programs (skips say which)
+test-all:  ## Pass all tests: also those that take minutes, or need a browser, Java or other programs (skips say which)
 	@scripts/setup $(VENV) browser
 	@$(BIN)/pytest $(PARALLEL) $(ARGS)
 

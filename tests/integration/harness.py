@@ -40,6 +40,29 @@ def plain_environment():
     return {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "AWS_", "FLOWER_"))}
 
 
+def elsewhere(server):
+    """A worker's environment for a local server under an address that is not this machine's, as AWS is.
+
+    It is reached by way of a proxy, which it is itself. Nothing there is made unasked.
+    """
+    return {
+        "AWS_ENDPOINT_URL_SQS": "http://sqs.elsewhere.example",
+        "HTTP_PROXY": server.endpoint_url,
+        "AWS_ACCESS_KEY_ID": "somebody",
+        "AWS_SECRET_ACCESS_KEY": "secret-key",
+    }
+
+
+def table_of_queues(folder, *names):
+    """A worker's environment in which `settings/queues.py` has a row for each of these names."""
+    (folder / "sitecustomize.py").write_text(
+        "from settings.loading import load\n"
+        "from settings.queue import Queue\n"
+        f"load.__kwdefaults__['table'] = [Queue(name=name) for name in {names!r}]\n"
+    )
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{HERE}"}
+
+
 def body(task, args=(), kwargs=None, *, headers=None, id=None):  # noqa: A002 - Celery's word
     """A message body as Celery's producers make it, without what our worker does not look at."""
     id = id or str(uuid.uuid4())  # noqa: A001

@@ -139,6 +139,11 @@ def end(self: Any, name: str, how: str) -> None:
 
 
 @task
+def send_to(name: str, queue: str) -> None:
+    work.apply_async([name], queue=queue)
+
+
+@task
 def send_another(name: str) -> None:
     work.delay(name)
     note("end", f"sender-of-{name}")

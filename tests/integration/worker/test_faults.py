@@ -5,43 +5,33 @@ from __future__ import annotations
 import time
 
 import pytest
-from harness import body, until
+from harness import body
+from life import Life
 
-RECEIVE = [
-    "error:status=500",
-    "error:status=503",
-    "error:status=403:code=ExpiredTokenException",
-    "throttle",
-    "drop",
-    "garbage",
-    "answer-lost",
-    "error:status=400:code=AWS.SimpleQueueService.NonExistentQueue",
-]
+from app.testing.sqs.process import LocalSQS
+
 LEASE = 30
-LEASES = {"SLUICE_VISIBILITY_TIMEOUT": str(LEASE)}
 
 
-@pytest.mark.parametrize(("pool", "faults"), [("prefork", RECEIVE), ("gevent", ["drop", "garbage", "black-hole"])])
-def test_receiving_goes_on_after_whatever_was_answered(pool, faults, start_worker, queues):
-    queues.server.create_queue("sluice", max_receives=5)
-    worker = start_worker("-P", pool, "-c", 2, environment=LEASES)
+@pytest.fixture(scope="module")
+def life(tmp_path_factory):
+    with LocalSQS() as server:
+        life = Life(server, tmp_path_factory.mktemp("life"))
+        try:
+            yield life.start()
+        finally:
+            life.end()
 
-    for n, fault in enumerate(faults, 1):
-        # A connection that was used before and is closed without an answer: curl itself asks once more on another one.
-        count = 5 if fault in ("drop", "answer-lost") else 1
-        queues.server.faults.add(f"ReceiveMessage:{fault}:count={count}")
-        queues.send(body("probe.work", ["wake"]))  # ends the poll that is open, so that the next one meets the fault
-        until(lambda: not queues.server.faults.active(), f"receive that meets {fault}")
-        queues.send(body("probe.work", [fault]))
-        worker.wait_for("receiving fails", times=n)
-        queues.server.clock.advance(LEASE + 1)  # what went with a lost answer is visible again
-        worker.wait_for_notes("end", [fault])
-        worker.wait_for("receiving works again", times=n)
 
-    queues.wait_until_empty()
-    assert sorted(set(worker.notes("end"))) == sorted({*faults, "wake"})
-    assert len(worker.notes("end")) == 2 * len(faults)
-    assert "Traceback" not in worker.log
+@pytest.mark.parametrize("call", ["ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"])
+def test_nothing_is_lost_nothing_runs_twice_and_all_goes_on_after_whatever_was_answered(call, life):
+    """What is over within seconds; `test_fault_matrix.py` has the rest, and the other calls."""
+    with life.trouble(call, but=["black-hole"]) as spared:
+        for queue in life.fault_of:
+            (life.fail if call == "ChangeMessageVisibilityBatch" else life.work)(queue)
+        life.until_hit(spared, 2, except_for=["slow"])
+        life.until_hit(spared)
+    life.check()
 
 
 def test_a_fault_that_lasts_is_told_once_and_asked_about_without_haste(start_worker, queues):
@@ -58,20 +48,6 @@ def test_a_fault_that_lasts_is_told_once_and_asked_about_without_haste(start_wor
         queues.send(body("probe.work", [fault]))
         worker.wait_for_notes("end", [fault])
     assert worker.log.count("receiving fails") == 2
-
-
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
-def test_what_is_done_is_deleted_whatever_the_first_tries_were_answered(pool, start_worker, queues):
-    queues.server.create_queue("sluice", max_receives=5)
-    worker = start_worker("-P", pool, "-c", 2, environment=LEASES)
-    for fault in ("error:status=403:code=AccessDeniedException:count=1", "error:status=500:count=3", "garbage:count=1"):
-        queues.server.faults.add(f"DeleteMessageBatch:{fault}")
-        queues.send(body("probe.work", [fault]))
-        until(lambda: not queues.server.faults.active(), f"delete that meets {fault}")
-        queues.wait_until_empty()
-    assert len(worker.notes("end")) == 3
-    worker.wait_for("deleting works again", times=3)
-    assert worker.log.count("deleting fails") == 3
 
 
 def test_what_could_not_be_deleted_is_deleted_when_it_comes_back_and_does_not_run_again(start_worker, queues):

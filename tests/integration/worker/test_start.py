@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import HERE, Queues, body, until
+from harness import Queues, body, elsewhere, table_of_queues, until
 
 from app.testing.sqs.process import LocalSQS
 
@@ -12,34 +12,6 @@ MISSING = "Queue {0}: receiving fails (The queue '{0}' does not exist here. Make
 
 def last_line(worker):
     return worker.log.strip().splitlines()[-1]
-
-
-@pytest.fixture
-def elsewhere(sqs_server):
-    """The local server under an address that is not this machine's, as AWS is: behind a proxy, which it is itself."""
-    return {
-        "AWS_ENDPOINT_URL_SQS": "http://sqs.elsewhere.example",
-        "HTTP_PROXY": sqs_server.endpoint_url,
-        "AWS_ACCESS_KEY_ID": "somebody",
-        "AWS_SECRET_ACCESS_KEY": "secret-key",
-    }
-
-
-@pytest.fixture
-def table_of_queues(tmp_path):
-    """Gives a worker's environment in which `settings/queues.py` has a row for each of these names."""
-
-    def table(*names):
-        folder = tmp_path / "table"
-        folder.mkdir()
-        (folder / "sitecustomize.py").write_text(
-            "from settings.loading import load\n"
-            "from settings.queue import Queue\n"
-            f"load.__kwdefaults__['table'] = [Queue(name=name) for name in {names!r}]\n"
-        )
-        return {"PYTHONPATH": f"{folder}:{HERE}"}
-
-    return table
 
 
 @pytest.mark.parametrize(
@@ -66,10 +38,8 @@ def test_a_missing_queue_is_made_here_with_its_dead_letter_queue(start_worker, q
 
 
 @pytest.mark.parametrize("pool", ["prefork", "gevent"])
-def test_a_missing_queue_elsewhere_is_told_in_one_line_and_drained_once_it_is_there(
-    pool, start_worker, queues, elsewhere
-):
-    worker = start_worker("-P", pool, "-c", 2, environment=elsewhere)
+def test_a_missing_queue_elsewhere_is_told_in_one_line_and_drained_once_it_is_there(pool, start_worker, queues):
+    worker = start_worker("-P", pool, "-c", 2, environment=elsewhere(queues.server))
     worker.wait_for(MISSING.format("sluice"))
     assert queues.server.queues == {}
     queues.server.create_queue("sluice")
@@ -82,11 +52,9 @@ def test_a_missing_queue_elsewhere_is_told_in_one_line_and_drained_once_it_is_th
 
 
 @pytest.mark.parametrize("pool", ["prefork", "gevent"])
-def test_of_two_queues_one_that_is_missing_or_deleted_keeps_nobody_from_the_other(
-    pool, start_worker, queues, elsewhere, table_of_queues
-):
+def test_of_two_queues_one_that_is_missing_or_deleted_keeps_nobody_from_the_other(pool, start_worker, queues, tmp_path):
     queues.server.create_queue("orders")
-    environment = {**elsewhere, **table_of_queues("mails", "orders")}
+    environment = {**elsewhere(queues.server), **table_of_queues(tmp_path, "mails", "orders")}
     worker = start_worker("-P", pool, "-c", 2, environment=environment)
     worker.wait_for(MISSING.format("mails"))
     queues.send(body("probe.work", ["while it is missing"]), queue="orders")
@@ -109,10 +77,10 @@ def test_of_two_queues_one_that_is_missing_or_deleted_keeps_nobody_from_the_othe
 
 
 @pytest.mark.parametrize("pool", ["prefork", "gevent"])
-def test_bad_credentials_are_told_once_and_tried_until_they_are_good(pool, start_worker, queues, elsewhere):
+def test_bad_credentials_are_told_once_and_tried_until_they_are_good(pool, start_worker, queues):
     queues.server.create_queue("sluice")
     queues.server.faults.add("*:error:status=403:code=ExpiredTokenException")
-    worker = start_worker("-P", pool, "-c", 2, environment=elsewhere)
+    worker = start_worker("-P", pool, "-c", 2, environment=elsewhere(queues.server))
     worker.wait_for("receiving fails (ExpiredTokenException")
     queues.server.faults.clear()
     queues.send(body("probe.work", ["one"]))
@@ -153,9 +121,9 @@ def test_a_module_of_tasks_that_raises_is_told_with_the_setting_that_names_it(st
     assert "left open" in worker.log  # the traceback, for whose module it is
 
 
-def test_at_debug_no_message_and_no_token_is_in_the_log(start_worker, queues, elsewhere):
+def test_at_debug_no_message_and_no_token_is_in_the_log(start_worker, queues):
     queues.server.create_queue("sluice")
-    environment = {**elsewhere, "AWS_SESSION_TOKEN": "a-session-token"}
+    environment = {**elsewhere(queues.server), "AWS_SESSION_TOKEN": "a-session-token"}
     worker = start_worker("-P", "solo", "-l", "DEBUG", environment=environment)
     queues.send(body("probe.work", ["top-secret"]))
     worker.wait_for_notes("end", ["top-secret"])
