@@ -17,6 +17,7 @@ The map, in the order in which a message meets it:
     lease.py       what a task can know of its message's lease, in whatever process it runs
     outcome.py     what became of a message, as a small value
     drain.py       how a worker stops, from SIGTERM to its exit
+    signals.py     what your code can hear of: a queue parked, an episode, a lost lease, the drain
     control/       the control link: remote control and events beside SQS
     report.py      what is in force here
     flower_guard.py   what Flower must be told before it listens

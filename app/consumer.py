@@ -21,6 +21,8 @@ from app.base_task import Request
 from app.pools import places
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celery.worker.request import Request as CeleryRequest
 
 logger = logging.getLogger(__name__)
@@ -63,10 +65,14 @@ class Consumer(CeleryConsumer):
         bucket = super().bucket_for_task(type)
         return bucket and _Bucket(bucket.fill_rate, capacity=bucket.capacity)
 
-    def begin_drain(self) -> None:
-        """Ask for nothing more and begin nothing more; from any thread and any signal handler."""
+    def begin_drain(self, then: Callable[[], None]) -> None:
+        """Ask for nothing more and begin nothing more; from any thread and any signal handler.
+
+        Args:
+            then: is called in the thread that consumes.
+        """
         if self.connection is not None:
-            self.connection.transport.begin_drain()
+            self.connection.transport.begin_drain(then)
 
     def on_close(self) -> None:
         """The connection ends, the tasks in the pool go on.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
@@ -21,6 +22,7 @@ from celery.worker.state import active_requests
 from gevent.monkey import get_original
 
 from app import pools
+from app.signals import drain_began, drain_ended
 from app.transport import custody
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class Drain:
         if self._began is None:
             self._began, self._deadline, self._hub = now, now + self._timeout, pools.this_hub()
             if (consumer := getattr(self._worker, "consumer", None)) is not None:
-                consumer.begin_drain()
+                consumer.begin_drain(partial(drain_began.send, sender=self._worker, timeout=self._timeout))
             _start_real_thread(self._run, ())
         elif now - self._began > _SAME_SIGNAL:
             self._deadline = now
@@ -108,3 +110,5 @@ class Drain:
         """All tasks have ended: tell SQS the last of it."""
         custody.close_all(polls=_POLLS, flush=_FLUSH)
         self._is_over = True
+        if self._began is not None:
+            drain_ended.send(sender=self._worker, seconds=self._clock() - self._began)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from app.native import allocate_lock
 from app.outcome import RETURNED, reject
 from app.resilience import backoff
+from app.transport.announcer import Announcer
 from app.transport.casualties import Casualties
 from app.transport.dead_letters import DeadLetters
 from app.transport.done import Done
@@ -50,7 +51,9 @@ class Custody:
     def __init__(self, engine: Engine, options: Options) -> None:
         self.engine = engine
         self._options = options
-        self.outbox = Outbox(engine, linger=options.settle_linger)
+        #: Sends signals in the thread of a consumer.
+        self.announce = Announcer()
+        self.outbox = Outbox(engine, linger=options.settle_linger, announce=self.announce)
         self.leases = Leases(engine, self.outbox, longest=options.longest_lease)
         #: Receives that are not answered; kept by the receivers.
         self.receives_in_flight = 0
@@ -62,6 +65,7 @@ class Custody:
             longest=options.longest_delay,
             in_work=self.leases.__contains__,
             is_done=lambda message_id: message_id in self._done or message_id in self._leaving,
+            announce=self.announce,
         )
         self._casualties = Casualties(options.max_deaths)
         #: Whose copy is on its way, to the dead-letter queue or to the time when it is due.

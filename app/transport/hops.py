@@ -20,6 +20,7 @@ from app.transport.episode import Episode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.transport.announcer import Announcer
     from app.transport.delivery import Delivery
     from app.transport.engine import Engine
     from app.transport.outbox import Outbox
@@ -50,6 +51,7 @@ class Hops:
         longest: seconds that SQS can hold a message back.
         in_work: whether the message with this id is in work here.
         is_done: whether it was done here: run, sent on, or sent to the dead-letter queue.
+        announce: sends signals.
         most: messages that are remembered.
     """
 
@@ -61,6 +63,7 @@ class Hops:
         longest: int,
         in_work: Callable[[str], bool],
         is_done: Callable[[str], bool],
+        announce: Announcer,
         most: int = _MOST,
     ) -> None:
         self._engine = engine
@@ -68,6 +71,7 @@ class Hops:
         self._longest = longest
         self._in_work = in_work
         self._is_done = is_done
+        self._announce = announce
         self._most = most
         self._ways: OrderedDict[str, _Way] = OrderedDict()
         self._episodes: dict[str, Episode] = {}
@@ -122,8 +126,9 @@ class Hops:
 
     def _episode(self, queue: str) -> Episode:
         if queue not in self._episodes:
-            what = f"Queue {queue}: sending again what is due later"
-            self._episodes[queue] = Episode(what, clock=self._engine.clock)
+            self._episodes[queue] = Episode(
+                queue, "sending again what is due later", clock=self._engine.clock, announce=self._announce
+            )
         return self._episodes[queue]
 
 

@@ -82,6 +82,7 @@ class Intake:
         self._is_draining = False
         self._looked_at = float("-inf")
         self._running_for = 0.0
+        custody.announce.listen(inbox)
 
     def __repr__(self) -> str:
         return f"<Intake: {self._window!r}, {len(self._waiting)} waiting, {list(self._receivers.values())}>"

@@ -13,6 +13,7 @@ import math
 from typing import TYPE_CHECKING
 
 from app.outcome import RETURNED
+from app.signals import lease_lost
 from app.transport.aws import MAX_VISIBILITY
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ class Leases:
             delivery.message_id,
             why,
         )
+        facts = {"queue": delivery.queue, "message_id": delivery.message_id, "reason": why}
+        delivery.custody.announce(lease_lost, sender=delivery.queue, **facts)
         if delivery.claim():
             delivery.custody.drop(delivery)
 

@@ -18,6 +18,7 @@ from app.transport.episode import Episode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.transport.announcer import Announcer
     from app.transport.copies import Copy
     from app.transport.delivery import Delivery
     from app.transport.engine import Engine, Timer
@@ -79,10 +80,12 @@ class Outbox:
     Args:
         engine: makes the calls.
         linger: seconds that an entry waits for others, at most.
+        announce: sends signals.
     """
 
-    def __init__(self, engine: Engine, *, linger: float) -> None:
+    def __init__(self, engine: Engine, *, linger: float, announce: Announcer) -> None:
         self._engine = engine
+        self._announce = announce
         self._linger = linger
         self._gathered: dict[tuple[str, str], list[_Entry]] = {}
         self._timers: dict[tuple[str, str], Timer] = {}
@@ -205,8 +208,8 @@ class Outbox:
 
     def _episode(self, key: tuple[str, str], entry: _Entry) -> Episode:
         if key not in self._episodes:
-            what = f"Queue {entry.delivery.queue}: {_VERBS[key[1]]}"
-            self._episodes[key] = Episode(what, clock=self._engine.clock)
+            queue, action = entry.delivery.queue, _VERBS[key[1]]
+            self._episodes[key] = Episode(queue, action, clock=self._engine.clock, announce=self._announce)
         return self._episodes[key]
 
 

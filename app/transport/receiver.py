@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from app.errors import QueueMissing
 from app.outcome import RETURNED
 from app.resilience import backoff
+from app.signals import queue_parked
 from app.transport.delivery import Delivery
 from app.transport.engine import Failure, Kind, not_understood
 from app.transport.episode import Episode
@@ -77,7 +78,7 @@ class Receiver:
         self._intake = intake
         self._when_missing = when_missing
         self._polls = Polls(least=self._options.polls_min, most=self._options.polls_max, wait=options.wait)
-        self._episode = Episode(f"Queue {queue}: receiving", clock=self._engine.clock)
+        self._episode = Episode(queue, "receiving", clock=self._engine.clock, announce=custody.announce)
         self._lateness = None if self._options.max_age is None else Lateness(queue, max_age=self._options.max_age)
         self._name = {"QueueName": self._options.name or queue} | (
             {"QueueOwnerAWSAccountId": self._options.account} if self._options.account else {}
@@ -260,6 +261,8 @@ class Receiver:
         """The queue is not there: look for it, said once with what to do. Gives the seconds until the next look."""
         why, is_news = QueueMissing(self._name["QueueName"]), not self._is_missing
         failures = self._episode.failed(why, is_other=is_news)
+        if is_news:
+            self._custody.announce(queue_parked, sender=self.queue, queue=self.queue, reason=str(why))
         self._is_missing = True
         self.url = self._options.url
         self._when_missing(self.queue)

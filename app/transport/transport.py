@@ -108,11 +108,11 @@ class Transport(SQS.Transport):
         if not self.inbox.run(timeout):
             raise TimeoutError
 
-    def begin_drain(self) -> None:
-        """Receive and give nothing more; from any thread and any signal handler."""
+    def begin_drain(self, then: Callable[[], None]) -> None:
+        """Receive and give nothing more, and call `then` in the consumer; from any thread and any signal handler."""
         if self._intake is not None:
             self._intake.begin_drain()
-        self.inbox.put(_nothing)  # the consumer may be asleep for seconds, and a signal does not wake it
+        self.inbox.put(then)  # wakes the consumer, too: it may be asleep for seconds, and a signal does not do that
 
     def close_connection(self, connection: Any) -> None:
         """Stop receiving and hand back what is not in work."""
@@ -129,10 +129,6 @@ class Transport(SQS.Transport):
         if options.endpoint_url:
             return f"sqs://{urlsplit(options.endpoint_url).netloc.rpartition('@')[2]}"
         return f"sqs://{options.region or 'the region that the AWS SDK finds'}"
-
-
-def _nothing() -> None:
-    pass
 
 
 def _never(_: str) -> bool:

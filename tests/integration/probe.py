@@ -12,7 +12,7 @@ from typing import Any
 
 from celery.exceptions import Ignore, Reject
 
-from app import task
+from app import signals, task
 from app.celery import app
 
 #: Limits of SQS's that no test can wait for, made shorter.
@@ -25,6 +25,22 @@ def note(*words: Any) -> None:
     """One line, written in one go: processes share the file."""
     with open(os.environ["PROBE_FILE"], "ab", buffering=0) as file:  # noqa: PTH123 - unbuffered
         file.write((" ".join(map(str, words)) + "\n").encode())
+
+
+def note_signal(signal: Any, sender: Any, **facts: Any) -> None:
+    note("signal", signal.name, json.dumps(facts))
+
+
+if "PROBE_SIGNALS" in os.environ:
+    for each in (
+        signals.queue_parked,
+        signals.episode_began,
+        signals.episode_ended,
+        signals.lease_lost,
+        signals.drain_began,
+        signals.drain_ended,
+    ):
+        each.connect(note_signal)
 
 
 @task

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from app.transport.announcer import Announcer
 from app.transport.episode import Episode
 
 
 def test_it_is_told_when_it_begins_and_when_it_is_over(manual_clock, caplog):
-    episode = Episode("Queue orders: receiving", clock=manual_clock)
+    episode = Episode("orders", "receiving", clock=manual_clock, announce=Announcer())
     episode.worked()
     assert [episode.failed("no answer") for _ in range(3)] == [1, 2, 3]
     manual_clock.advance(12.34)
@@ -19,7 +20,7 @@ def test_it_is_told_when_it_begins_and_when_it_is_over(manual_clock, caplog):
 
 
 def test_the_next_one_is_another(manual_clock, caplog):
-    episode = Episode("Queue orders: receiving", clock=manual_clock)
+    episode = Episode("orders", "receiving", clock=manual_clock, announce=Announcer())
     episode.failed("first")
     episode.worked()
     manual_clock.advance(60)
@@ -32,7 +33,7 @@ def test_the_next_one_is_another(manual_clock, caplog):
 
 
 def test_another_trouble_is_told_too(manual_clock, caplog):
-    episode = Episode("Queue orders: receiving", clock=manual_clock)
+    episode = Episode("orders", "receiving", clock=manual_clock, announce=Announcer())
     assert [episode.failed("no answer"), episode.failed("no queue", is_other=True), episode.failed("no queue")] == [
         1,
         2,

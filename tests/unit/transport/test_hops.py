@@ -9,6 +9,7 @@ import pytest
 from fake_engine import PASSING, PERMANENT, FakeIntake, badly, delivery, sent, well
 
 from app.outcome import DONE, RETURNED, early, reject, retry
+from app.transport.announcer import Announcer
 from app.transport.custody import Custody
 from app.transport.hops import ATTRIBUTE, Hops
 from app.transport.options import Options
@@ -219,7 +220,8 @@ def test_a_note_that_says_nothing_does_no_harm(world, said):
 
 
 def test_only_so_many_are_remembered_and_none_that_takes_no_hop(engine):
-    hops = Hops(engine, None, longest=900, in_work=lambda _: False, is_done=lambda _: False, most=100)
+    nowhere = {"in_work": lambda _: False, "is_done": lambda _: False}
+    hops = Hops(engine, None, longest=900, most=100, announce=Announcer(), **nowhere)
     for n in range(1000):
         mine = delivery(Custody(engine, Options()), message_id=f"copy-{n}")
         assert not hops.is_duplicate(mine)

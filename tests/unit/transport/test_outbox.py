@@ -9,6 +9,7 @@ from fake_engine import PASSING, PERMANENT, RECEIPT, THROTTLED, FakeEngine, badl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.transport.announcer import Announcer
 from app.transport.engine import Kind
 from app.transport.outbox import Outbox
 
@@ -33,7 +34,7 @@ def told():
 
 @pytest.fixture
 def outbox(engine):
-    return Outbox(engine, linger=LINGER)
+    return Outbox(engine, linger=LINGER, announce=Announcer())
 
 
 def message(engine, **options):
@@ -262,7 +263,7 @@ kinds = st.sampled_from(["well", "passing", "throttled", "receipt", "permanent",
 )
 def test_whatever_is_answered_every_entry_ends_once_and_none_waits_longer_than_the_linger(steps, course):
     engine, told = FakeEngine(), Told()
-    outbox = Outbox(engine, linger=LINGER)
+    outbox = Outbox(engine, linger=LINGER, announce=Announcer())
     replies = iter(course)
 
     def reply(call):
