@@ -9,7 +9,6 @@ there, and fails the run on the day it passes. docs/local-sqs.md repeats the tab
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import json
 import os
@@ -31,11 +30,13 @@ from app.parent import environment_for_children
 from app.testing.sqs.keys import AccessKey
 from app.testing.sqs.process import LocalSQS
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where `environments` is: test folders are no packages
+
+from environments import CACHE, python_environment, run, to_be_made
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parents[2]
-CACHE = ROOT / ".cache"
 START_TIMEOUT = 60.0
 ANY_KEY = AccessKey("test", "test")
 """What is sent to servers that do not look."""
@@ -185,31 +186,6 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def run(*command: object) -> None:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, check=False)
-    if done.returncode:
-        pytest.fail(f"{command[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-
-
-@contextlib.contextmanager
-def to_be_made(name: str, source: Path) -> Iterator[Path | None]:
-    """The folder under `CACHE` that the block has to fill from `source`, or None if it is filled already.
-
-    Test processes run side by side on one cache: one makes it, the others wait for its lock and find it made.
-    """
-    folder = CACHE / name
-    made_from = CACHE / f"{name}.made-from"
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / f"{name}.lock").open("w") as lock:
-        # Let go when its holder ends, in whatever way; the test's own time limit bounds the wait.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if made_from.exists() and made_from.read_text() == source.read_text():
-            yield None
-        else:
-            yield folder
-            made_from.write_text(source.read_text())
-
-
 def start(command: list[object], environment: dict[str, str], port: int, log: Path) -> Iterator[str]:
     """Run a foreign server until the tests are done with it."""
     url = f"http://127.0.0.1:{port}"
@@ -263,11 +239,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """In an environment of its own, as it pins an old botocore; made once, and again when the lock changes."""
-    lock = ROOT / "locks" / "ministack.txt"
-    with to_be_made("ministack", lock) as environment:
-        if environment is not None:
-            run(sys.executable, "-m", "venv", "--clear", environment)
-            run(environment / "bin" / "pip", "install", "--quiet", "--require-hashes", "-r", lock)
+    environment = python_environment("ministack")
     port = free_port()
     settings = {
         # Without the first it would listen on every address.
@@ -278,7 +250,7 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "LOG_LEVEL": "WARNING",
     }
     log = tmp_path_factory.mktemp("ministack") / "log"
-    for url in start([CACHE / "ministack" / "bin" / "ministack"], settings, port, log):
+    for url in start([environment / "bin" / "ministack"], settings, port, log):
         yield Server("ministack", url)
 
 

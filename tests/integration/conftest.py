@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent))  # where `harness` and `probe` are: test folders are no packages
+# Where `harness` and `probe` are, and `environments`: test folders are no packages.
+sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from harness import Queues, Valkey, Worker
 

@@ -1,0 +1,51 @@
+"""Sends what the arguments name: `all`, `many NAME COUNT`, `delayed NAME SECONDS`, ….
+
+Which Celery application sends it, SHOP_ON says (shop/celery.py).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+
+from celery import group
+from shop import jobs
+
+
+def send_all():
+    """One message of each kind."""
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2)
+    jobs.record.delay("plain", 1, [2.5, None], text="Zoë")
+    jobs.record.apply_async(["headers"], headers={"tenant": "north"})
+    jobs.record.apply_async(["countdown"], countdown=2)
+    jobs.record.apply_async(["eta"], eta=soon)
+    jobs.record.apply_async(["still good"], expires=600)
+    jobs.record.apply_async(["too old"], expires=0.01)
+    jobs.record.apply_async(["limit"], time_limit=30, soft_time_limit=20)
+    jobs.record.apply_async(["urgent"], priority=9)
+    jobs.again.delay("retried")
+    (jobs.add.s(1, 2) | jobs.total.s("chain")).delay()
+    group(jobs.record.s(f"group {number}") for number in range(3)).delay()
+    jobs.add.apply_async([2, 2], link=jobs.total.s("link"))
+
+
+def main(kind, *arguments):
+    if kind == "all":
+        send_all()
+    elif kind == "many":
+        name, count = arguments
+        for number in range(int(count)):
+            jobs.record.delay(f"{name} {number}")
+    elif kind == "delayed":
+        name, seconds = arguments
+        jobs.record.apply_async([name], countdown=float(seconds))
+    elif kind == "pickled":
+        jobs.record.apply_async(arguments, serializer="pickle")
+    elif kind == "slow":
+        name, seconds = arguments
+        jobs.slow.delay(name, float(seconds))
+    else:
+        getattr(jobs, kind).delay(*arguments)
+
+
+main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""A project that runs stock Celery on SQS, and moves to Sluice."""

@@ -1,0 +1,65 @@
+"""What one writes the other reads, in both directions: every kind of message that Celery's producers send."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from environments import python_environment
+
+SENT = {
+    "plain",
+    "headers",
+    "countdown",
+    "eta",
+    "still good",
+    "limit",
+    "urgent",
+    "retried",
+    "chain",
+    "group 0",
+    "group 1",
+    "group 2",
+    "link",
+}
+
+
+@pytest.mark.parametrize(
+    ("producer", "base64", "worker"),
+    [
+        pytest.param("stock", "yes", "sluice", id="stock to Sluice"),
+        pytest.param("stock", "no", "sluice", id="stock without base64 to Sluice", marks=pytest.mark.needs("python3")),
+        pytest.param("sluice", "yes", "stock", id="Sluice to stock"),
+    ],
+)
+def test_every_kind_of_message_is_worked_off_once_and_as_it_was_meant(producer, base64, worker, shop, queues):
+    send_and_work_off(shop, queues, producer, worker, SHOP_BASE64=base64)
+
+
+@pytest.mark.needs("python3")
+@pytest.mark.parametrize(("producer", "worker"), [("stock", "sluice"), ("sluice", "stock")])
+def test_so_it_is_with_celery_5_3(producer, worker, shop, queues):
+    """Its kombu knows fewer names for how a body is encoded."""
+    shop.stock_python = str(python_environment("celery53") / "bin" / "python")
+    send_and_work_off(shop, queues, producer, worker)
+
+
+def send_and_work_off(shop, queues, producer, worker, **environment):
+    sent = time.time()
+    shop.send(producer, "all", **environment)
+    shop.start(worker)
+    shop.wait_for(SENT)
+    queues.wait_until_empty("orders")
+
+    assert sorted(shop.names) == sorted(SENT)
+    assert {note["by"] for note in shop.notes} == {worker}
+    plain = shop.note("plain")
+    assert (plain["args"], plain["kwargs"]) == ([1, [2.5, None]], {"text": "Zoë"})
+    assert shop.note("headers")["tenant"] == "north"
+    assert shop.note("countdown")["at"] >= sent + 2
+    assert shop.note("eta")["at"] >= sent + 2
+    assert shop.note("limit")["limit"] == 30
+    assert shop.note("retried")["retries"] == 1
+    assert shop.note("chain")["args"] == [3]
+    assert shop.note("link")["args"] == [4]
+    assert queues.bodies("orders-dead") == []
