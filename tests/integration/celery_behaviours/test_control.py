@@ -1,0 +1,120 @@
+"""Remote control and events: on SQS by the control link."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from celery.exceptions import TaskRevokedError
+from harness import until
+
+WITHIN = 12
+# By Celery, of redis-py.
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
+
+
+@pytest.fixture
+def inspect(broker):
+    name = broker.worker.options[-1]
+    return lambda method, *arguments: getattr(broker.app.control.inspect([name], timeout=5, limit=1), method)(
+        *arguments
+    )[name]
+
+
+def test_what_is_revoked_before_it_begins_does_not_run(broker):
+    result = broker.task("add").apply_async([1, 2], countdown=1)
+    result.revoke()
+    with pytest.raises(TaskRevokedError):
+        result.get(WITHIN)
+    broker.settled()
+    assert broker.runs(result) == 0
+
+
+def test_what_runs_is_ended_by_revoke_with_terminate_and_does_not_come_back(broker):
+    result = broker.task("sleep").delay(30)
+    until(lambda: broker.runs(result), "start")
+    result.revoke(terminate=True)
+    with pytest.raises(TaskRevokedError):
+        result.get(WITHIN)
+    broker.settled()
+    assert broker.runs(result) == 1
+
+
+def test_what_bears_a_stamp_is_revoked_by_it(broker):
+    task = broker.task("add").si(1, 2)
+    task.stamp(batch="bad")
+    result = task.apply_async(countdown=1)
+    broker.app.control.revoke_by_stamped_headers({"batch": ["bad"]}, reply=True, limit=1, timeout=5)
+    with pytest.raises(TaskRevokedError):
+        result.get(WITHIN)
+    assert broker.runs(result) == 0
+
+
+def test_inspect_tells_what_runs_and_what_there_is(broker, inspect):
+    result = broker.task("sleep").delay(2)
+    until(lambda: broker.runs(result), "start")
+    [task] = inspect("active")
+    assert (task["id"], task["name"], task["acknowledged"]) == (result.id, "behaviours.sleep", False)
+    assert task["delivery_info"]["routing_key"] == "sluice"
+    assert inspect("query_task", result.id)[result.id][0] == "active"
+    assert "behaviours.add" in inspect("registered")
+    assert [queue["name"] for queue in inspect("active_queues")] == ["sluice"]
+    assert inspect("stats")["total"]["behaviours.sleep"] >= 1
+    assert inspect("ping") == {"ok": "pong"}
+    result.revoke(terminate=True)
+
+
+def test_inspect_scheduled_tells_what_waits_in_the_worker(broker, inspect):
+    result = broker.task("add").apply_async([1, 2], countdown=2)
+    # What is due within 15 minutes waits in SQS, where nobody sees it; Redis gives it to the worker at once.
+    if broker.is_sluice:
+        assert inspect("scheduled") == []
+    else:
+        [waiting] = until(lambda: inspect("scheduled"), "scheduled")
+        assert waiting["request"]["id"] == result.id
+    result.revoke()
+
+
+@pytest.fixture
+def pause(broker):
+    """Has the worker leave its queue, and take it up again at the latest after the test."""
+    control = broker.app.control
+
+    def answer(command):
+        [told] = getattr(control, command)("sluice", reply=True, limit=1, timeout=5)
+        return next(iter(told.values()))
+
+    yield answer
+    answer("add_consumer")
+
+
+def test_a_queue_is_left_and_taken_up_again(broker, inspect, pause):
+    assert pause("cancel_consumer") == {"ok": "no longer consuming from sluice"}
+    assert inspect("active_queues") == []
+    result = broker.task("add").delay(1, 2)
+    assert pause("add_consumer") == {"ok": "add consumer sluice"}
+    assert result.get(WITHIN) == 3
+
+
+def test_purge_empties_the_queue(broker, pause):
+    pause("cancel_consumer")
+    results = [broker.task("add").delay(n, n) for n in range(3)]
+    # SQS counts what can be received at the moment, and the worker's last receive may have some.
+    assert broker.app.control.purge() in (range(4) if broker.is_sluice else [3])
+    pause("add_consumer")
+    broker.settled()
+    assert [broker.runs(result) for result in results] == [0, 0, 0]
+
+
+def test_events_tell_the_way_of_a_task(broker, events):
+    add = broker.task("add")
+    done, failed = add.delay(1, 2), broker.task("fail_once").delay()
+    until(lambda: "task-succeeded" in events.of(done.id), lambda: events.seen)
+    until(lambda: "task-failed" in events.of(failed.id), lambda: events.seen)
+    assert events.of(done.id) == ["task-received", "task-started", "task-succeeded"]
+    assert events.of(failed.id) == ["task-received", "task-started", "task-failed"]
+    retried = broker.task("retry").delay(1)
+    until(lambda: "task-succeeded" in events.of(retried.id), lambda: events.seen)
+    # In no order: that it is to be tried again is told when its message may be there already.
+    told = Counter(events.of(retried.id))
+    assert told == {"task-received": 2, "task-started": 2, "task-retried": 1, "task-succeeded": 1}
