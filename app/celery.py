@@ -82,5 +82,5 @@ app.conf.broker_transport_options = _transport_options(settings)
 app.conf.sluice = settings
 pools.install()
 worker.install(settings)
-Drain(settings.drain_timeout).install()
+Drain(settings.drain_timeout).install(app.steps["worker"])
 flower_guard.install(settings)

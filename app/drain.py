@@ -16,8 +16,9 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from celery import signals
+from celery import bootsteps, signals
 from celery.platforms import EX_FAILURE
+from celery.worker.components import Pool
 from celery.worker.state import active_requests
 from gevent.monkey import get_original
 
@@ -41,6 +42,17 @@ _LOOK_EVERY, _SAME_SIGNAL = 0.1, 2.0
 _KILL, _POLLS, _FLUSH = 2.5, 2.0, 1.0
 
 
+class _Step(bootsteps.StartStopStep):
+    """The first of what is told that the worker ends, for whatever reason."""
+
+    requires = (Pool,)
+    drain: Drain
+
+    def close(self, _: Any) -> None:
+        """Before anything is stopped."""
+        self.drain.begin()
+
+
 class Drain:
     """One worker's way out.
 
@@ -57,8 +69,13 @@ class Drain:
         self._deadline = 0.0
         self._is_over = False
 
-    def install(self) -> None:
-        """Connect to the worker's signals."""
+    def install(self, steps: set[Any]) -> None:
+        """Connect to the worker's signals, and to its steps: a worker that fails sends no signal before its end.
+
+        Args:
+            steps: of the worker.
+        """
+        steps.add(type("Drain", (_Step,), {"__module__": __name__, "drain": self}))
         signals.worker_init.connect(self._watch, weak=False)
         signals.worker_shutting_down.connect(self.begin, weak=False)
         signals.worker_shutdown.connect(self._end, weak=False)
@@ -95,16 +112,18 @@ class Drain:
 
     def _give_up(self) -> None:
         """What still runs cannot be killed but with this process. Its messages come back when their leases are over."""
-        left = custody.unsettled()
-        logger.error(
-            "%d tasks cannot be killed, and the worker ends with them: their messages come back when their leases are "
-            "over, in at most one visibility timeout: %s",
-            len(left),
-            ", ".join(left),
-        )
+        if left := custody.unsettled():
+            logger.error(
+                "%d tasks cannot be killed, and the worker ends with them: their messages come back when their leases "
+                "are over, in at most one visibility timeout: %s",
+                len(left),
+                ", ".join(left),
+            )
+        else:
+            logger.warning("All tasks have ended, and the pool has not: the worker ends without waiting for it")
         custody.close_all(polls=0.0, flush=_FLUSH)
         logging.shutdown()
-        os._exit(EX_FAILURE)
+        os._exit(EX_FAILURE if left else self._worker.exitcode or 0)
 
     def _end(self, **_: Any) -> None:
         """All tasks have ended: tell SQS the last of it."""

@@ -43,6 +43,11 @@ def _check_options(options: dict[str, Any], conf: Any, **_: Any) -> None:
     name = {"thread": "threads"}.get(name, name)
     if options.get("autoscale") and name not in _CAN_GROW:
         raise SystemExit(f"The {name} pool cannot grow: use --concurrency, or --autoscale with -P prefork or gevent.")
+    if name == "gevent" and conf.worker_soft_shutdown_timeout:
+        raise SystemExit(
+            "worker_soft_shutdown_timeout does not work with the gevent pool: Celery waits for it in a signal handler, "
+            "and the worker would fail. Stop the worker with SIGTERM; SLUICE_DRAIN_TIMEOUT is how long tasks may take."
+        )
     known = [queue.name for queue in conf.task_queues]
     asked = [*str_to_list(options.get("queues") or ()), *str_to_list(options.get("exclude_queues") or ())]
     if unknown := [queue for queue in asked if queue not in known]:

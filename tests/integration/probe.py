@@ -8,8 +8,11 @@ import json
 import os
 import signal
 import time
+from functools import partial
 from typing import Any
 
+from celery import bootsteps
+from celery import signals as celery_signals
 from celery.exceptions import Ignore, Reject
 
 from app import signals, task
@@ -41,6 +44,49 @@ if "PROBE_SIGNALS" in os.environ:
         signals.drain_ended,
     ):
         each.connect(note_signal)
+
+
+if "PROBE_SETTINGS" in os.environ:
+    app.conf.update(json.loads(os.environ["PROBE_SETTINGS"]))
+
+
+class FailsToStart(bootsteps.StartStopStep):
+    """Raises when the pool runs and the consumer has begun to receive."""
+
+    requires = ("celery.worker.consumer:Tasks",)
+
+    def start(self, _: Any) -> None:
+        raise RuntimeError("as asked")  # an OSError would have Celery start the consumer again
+
+
+class FailsLater(bootsteps.StartStopStep):
+    """Raises where the consumer consumes, once the probe was told to."""
+
+    requires = ("celery.worker.consumer:Tasks",)
+
+    def start(self, parent: Any) -> None:
+        celery_signals.task_received.connect(partial(self._received, parent), weak=False)
+
+    @staticmethod
+    def _received(consumer: Any, request: Any, **_: Any) -> None:
+        if request.name == "probe.crash":
+            consumer.connection.transport.inbox.put(_raise)
+
+
+def _raise() -> None:
+    raise MemoryError("as asked")
+
+
+if os.environ.get("PROBE_FAILS") == "start":
+    app.steps["consumer"].add(FailsToStart)
+if os.environ.get("PROBE_FAILS") == "later":
+    app.steps["consumer"].add(FailsLater)
+
+
+@task
+def crash() -> None:
+    """Have the whole worker fail."""
+    note("end", "crash")
 
 
 @task

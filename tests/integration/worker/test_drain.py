@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -140,3 +141,65 @@ def test_a_killed_worker_leaves_the_messages_and_no_process(start_worker, queues
     worker.signal(signal.SIGKILL)
     worker.ended()
     assert queues.left() == 1
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_when_the_worker_fails_what_runs_finishes_and_the_rest_goes_back(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=50)
+    environment = {"PROBE_FAILS": "later", "SLUICE_VISIBILITY_TIMEOUT": "600"}
+    worker = start_worker("-P", pool, "-c", 2, environment=environment)
+    names = [f"task-{n}" for n in range(6)]
+    queues.send(*(body("probe.work", [name, 1.5]) for name in names[:1]))
+    worker.wait_for_notes("start", names[:1])
+    queues.send(body("probe.crash"), *(body("probe.work", [name, 1.5]) for name in names[1:]))
+    assert worker.ended() == 1
+    assert "as asked" in worker.log
+    assert set(worker.notes("start")) == set(worker.notes("end")) - {"crash"}
+    row = queues.server.queues["sluice"]
+    assert (row["in_flight"], row["visible"] + len(worker.notes("end"))) == (0, len(names) + 1)
+    assert members(worker.process.pid) == []
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_when_the_worker_fails_too_tasks_that_do_not_end_in_time_are_killed_and_handed_back(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=50)
+    environment = {"PROBE_FAILS": "later", "SLUICE_VISIBILITY_TIMEOUT": "600", "SLUICE_DRAIN_TIMEOUT": "2"}
+    worker = start_worker("-P", pool, "-c", 2, environment=environment)
+    queues.send(body("probe.work", ["endless", 300.0]))
+    worker.wait_for_notes("start", ["endless"])
+    queues.send(body("probe.crash"))
+    assert worker.ended(within=15) == 1
+    assert queues.server.queues["sluice"]["in_flight"] == 0
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_start_that_fails_hands_back_what_was_received_and_leaves_no_process(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=50)
+    queues.server.fill("sluice", 20, body("probe.work", ["n"]))
+    environment = {"PROBE_FAILS": "start", "SLUICE_VISIBILITY_TIMEOUT": "600"}
+    worker = start_worker("-P", pool, "-c", 2, environment=environment, wait=False)
+    assert worker.ended() == 1
+    row = queues.server.queues["sluice"]
+    assert (row["in_flight"], row["visible"] + len(worker.notes("end"))) == (0, 20)
+    assert members(worker.process.pid) == []
+
+
+def test_celerys_soft_shutdown_lets_tasks_end_before_the_cold_one_kills_and_hands_back(start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=50)
+    settings = {"PROBE_SETTINGS": json.dumps({"worker_soft_shutdown_timeout": 4.0})}
+    worker = start_worker("-P", "prefork", "-c", 2, environment=settings | {"SLUICE_VISIBILITY_TIMEOUT": "600"})
+    queues.send(body("probe.work", ["short", 2]), body("probe.work", ["long", 60]))
+    worker.wait_for_notes("start", ["short", "long"])
+    worker.signal(signal.SIGQUIT)
+    worker.ended()
+    assert worker.notes("end") == ["short"]
+    assert (queues.server.queues["sluice"]["in_flight"], queues.left()) == (0, 1)
+
+
+def test_with_gevent_it_is_refused_at_start_as_it_would_fail(start_worker, queues):
+    queues.server.create_queue("sluice")
+    settings = {"PROBE_SETTINGS": json.dumps({"worker_soft_shutdown_timeout": 4.0})}
+    worker = start_worker("-P", "gevent", environment=settings, wait=False)
+    assert worker.ended() != 0
+    assert "worker_soft_shutdown_timeout does not work with the gevent pool" in worker.log
+    assert "Traceback" not in worker.log
