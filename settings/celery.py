@@ -60,7 +60,7 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         # Children of a busy machine need their time to start; Celery kills them after 4 s, and again, and again.
         "worker_proc_alive_timeout": 30.0,
         # -- Stopping. Soft shutdown, which Celery's docs recommend for SQS, sleeps in the signal handler: under prefork
-        #    nothing is acked meanwhile, under gevent the worker dies of it. SLUICE_DRAIN_TIMEOUT is ours.
+        #    no result is read meanwhile, under gevent it is refused (app/worker.py). SLUICE_DRAIN_TIMEOUT is ours.
         "worker_soft_shutdown_timeout": 0.0,
         "worker_enable_soft_shutdown_on_idle": False,
         # -- Results. Without a store nobody could read them, and each costs a write. ---------------------------------
