@@ -8,9 +8,6 @@ import time
 import pytest
 from harness import body, until
 
-#: For the second tier: nothing more is needed, but `make test` is to be quick.
-slow = pytest.mark.needs("python3")
-
 
 def numbered(name, count):
     return [f"{name} {number}" for number in range(count)]
@@ -55,7 +52,22 @@ def test_stock_takes_over_what_a_stopped_sluice_worker_had_prefetched_and_what_i
     assert shop.note("delayed")["at"] >= sent + 3
 
 
-@slow
+@pytest.mark.long
+def test_stock_takes_over_what_a_sluice_worker_has_sent_on_until_it_is_due(shop, queues):
+    worker = shop.start("sluice")
+    sent = time.time()
+    shop.send("stock", "delayed", "far away", 10)
+    until(lambda: queues.server.queues["orders"]["delayed"] == 1, "message sent on with a delay")
+    assert worker.stop() == 0
+    shop.start("stock")
+    shop.wait_for(["far away"])
+    queues.wait_until_empty("orders")
+    assert shop.names == ["far away"]
+    assert shop.note("far away")["by"] == "stock"
+    assert shop.note("far away")["at"] >= sent + 10
+
+
+@pytest.mark.long
 def test_stock_takes_over_from_a_sluice_worker_that_was_killed(shop, queues):
     worker = shop.start("sluice")
     shop.send("sluice", "slow", "killed", 60)
@@ -69,7 +81,7 @@ def test_stock_takes_over_from_a_sluice_worker_that_was_killed(shop, queues):
     stock.kill()
 
 
-@slow
+@pytest.mark.long
 def test_sluice_takes_over_what_a_stopped_stock_worker_leaves(shop, queues):
     worker = shop.start("stock")
     for number in range(8):
@@ -83,7 +95,7 @@ def test_sluice_takes_over_what_a_stopped_stock_worker_leaves(shop, queues):
     queues.wait_until_empty("orders")
 
 
-@slow
+@pytest.mark.long
 def test_what_sluice_dead_letters_can_be_moved_back_for_stock_to_read(shop, queues):
     worker = shop.start("sluice")
     shop.send("sluice", "refuse", "refused")
@@ -96,7 +108,7 @@ def test_what_sluice_dead_letters_can_be_moved_back_for_stock_to_read(shop, queu
     assert [note["by"] for note in shop.notes] == ["sluice", "stock"]
 
 
-@slow
+@pytest.mark.long
 def test_a_pickled_message_becomes_a_dead_letter_and_does_not_run(shop, queues):
     shop.send("stock", "pickled", "pickled")
     shop.start("sluice")
@@ -106,7 +118,7 @@ def test_a_pickled_message_becomes_a_dead_letter_and_does_not_run(shop, queues):
     assert shop.names == []
 
 
-@slow
+@pytest.mark.long
 def test_a_failure_is_final_where_the_task_says_so_and_is_tried_again_elsewhere(shop, queues):
     shop.start("sluice", SLUICE_RETRY_BACKOFF="0.1")
     shop.send("stock", "fail_once_and_for_all", "final")
@@ -116,6 +128,7 @@ def test_a_failure_is_final_where_the_task_says_so_and_is_tried_again_elsewhere(
     assert shop.names.count("final") == 1
 
 
+@pytest.mark.long
 def test_a_task_with_a_base_class_of_the_projects_own_keeps_its_lease(shop, queues):
     shop.start("sluice", SLUICE_VISIBILITY_TIMEOUT="1")
     shop.send("stock", "slow", "long", 3)

@@ -28,7 +28,7 @@ SENT = {
     ("producer", "base64", "worker"),
     [
         pytest.param("stock", "yes", "sluice", id="stock to Sluice"),
-        pytest.param("stock", "no", "sluice", id="stock without base64 to Sluice", marks=pytest.mark.needs("python3")),
+        pytest.param("stock", "no", "sluice", id="stock without base64 to Sluice", marks=pytest.mark.long),
         pytest.param("sluice", "yes", "stock", id="Sluice to stock"),
     ],
 )
@@ -36,7 +36,7 @@ def test_every_kind_of_message_is_worked_off_once_and_as_it_was_meant(producer, 
     send_and_work_off(shop, queues, producer, worker, SHOP_BASE64=base64)
 
 
-@pytest.mark.needs("python3")
+@pytest.mark.long
 @pytest.mark.parametrize(("producer", "worker"), [("stock", "sluice"), ("sluice", "stock")])
 def test_so_it_is_with_celery_5_3(producer, worker, shop, queues):
     """Its kombu knows fewer names for how a body is encoded."""

@@ -42,16 +42,13 @@ def names(queues):
     return sorted(json.loads(json.loads(sent)["body"])[0][0] for sent in queues.bodies("sluice"))
 
 
-@pytest.mark.parametrize(
-    "control", ["", "redis://127.0.0.1:1/0"], ids=["no control link", "a control link that is down"]
-)
-def test_a_script_sends_and_ends_without_a_thread(control, run, queues):
-    found = run("script", SLUICE_CONTROL_URL=control)
+def test_a_script_sends_and_ends_without_a_thread_with_its_control_link_down(run, queues):
+    found = run("script", SLUICE_CONTROL_URL="redis://127.0.0.1:1/0")
     assert found == {"threads": ["MainThread"], "native threads": 1, "engines": 0}
     assert names(queues) == ["script 0"]
 
 
-@pytest.mark.parametrize("first", ["after-an-import", "after-a-send"])
+@pytest.mark.parametrize("first", [pytest.param("after-an-import", marks=pytest.mark.long), "after-a-send"])
 def test_a_server_that_forks_has_children_that_send_by_connections_of_their_own(first, run, queues):
     found = run("forks", first)
     assert found == {"threads": ["MainThread"], "native threads": 1, "engines": 0, "statuses": [0] * 4}
@@ -61,7 +58,7 @@ def test_a_server_that_forks_has_children_that_send_by_connections_of_their_own(
     assert names(queues) == sorted(expected)
 
 
-@pytest.mark.needs("python3")  # nothing more, but it takes long
+@pytest.mark.long
 def test_children_forked_while_threads_send_do_not_hang(run, queues):
     found = run("forks_beside_threads", PYTHONWARNINGS="ignore")
     assert found["statuses"] == [0] * 15

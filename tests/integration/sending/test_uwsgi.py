@@ -71,7 +71,7 @@ def get(url):
         return json.load(answer)
 
 
-@pytest.mark.needs("python3")
+@pytest.mark.long
 @pytest.mark.parametrize("before", ["", "yes"], ids=["nothing sent before the fork", "one sent before the fork"])
 def test_a_request_in_uwsgi_sends_without_a_thread(before, start, queues):
     url = start(SENT_BEFORE_THE_FORK=before)
