@@ -6,8 +6,11 @@ import logging
 from types import SimpleNamespace
 
 import pytest
+from celery import Celery
 from celery.concurrency import prefork, solo, thread
 from celery.concurrency.base import BasePool
+from kombu import Exchange, Queue
+from kombu.common import Broadcast
 
 from app import worker
 from app.consumer import Consumer
@@ -47,11 +50,69 @@ def test_celery_is_told_of_our_consumer_by_its_name():
         ({"pool": solo.TaskPool, "autoscale": "4,1"}, "The solo pool cannot grow"),
         ({"queues": ["orders", "slice"]}, "no queue slice to consume from: the settings describe orders, mails"),
         ({"exclude_queues": "slice"}, "no queue slice"),
+        ({"time_limit": 5.0}, "Set SLUICE_TASK_TIME_LIMIT in place of --time-limit"),
+        ({"soft_time_limit": 5.0}, "Set SLUICE_TASK_SOFT_TIME_LIMIT in place of --soft-time-limit"),
     ],
 )
 def test_what_cannot_is_refused_by_an_exit_since_celery_logs_other_exceptions_and_goes_on(options, sentence):
     with pytest.raises(SystemExit, match=sentence):
         check(**options)
+
+
+def configured(**told):
+    """Celery's settings as ours are, with what somebody told it besides."""
+    app = Celery("told", set_as_current=False)
+    app.config_from_object(celery_config(load({})))
+    app.conf.broker_transport_options = {"sqs": None, "control": None, "body_encoding": None}
+    app.conf.update(told)
+    return app.conf
+
+
+def test_our_own_settings_are_taken():
+    worker._check_config(conf=configured())
+
+
+@pytest.mark.parametrize(
+    ("told", "sentence"),
+    [
+        ({"broker_use_ssl": True}, "broker_use_ssl has no effect on Sluice.*AWS_ENDPOINT_URL_SQS"),
+        ({"task_queue_max_priority": 10}, "SQS has no order of priority; give what is urgent a queue"),
+        ({"worker_direct": True}, "SQS has no queue for each worker"),
+        ({"worker_disable_prefetch": True}, "SLUICE_PREFETCH_SECONDS=0"),
+        ({"accept_content": ["json", "pickle"]}, "read JSON only"),
+        ({"broker_transport_options": {"visibility_timeout": 5}}, "Sluice reads no visibility_timeout from broker_tr"),
+        ({"task_queues": [Broadcast("all")]}, "The exchange 'all' is of type 'fanout', and SQS has queues only"),
+        ({"task_queues": [Queue("a", Exchange("a", type="topic"))]}, "is of type 'topic'"),
+    ],
+)
+def test_what_celery_was_told_and_cannot_be_had_is_refused(told, sentence):
+    with pytest.raises(SystemExit, match=sentence):
+        worker._check_config(conf=configured(**told))
+
+
+@pytest.mark.parametrize(
+    ("pool", "lines"),
+    [
+        (prefork.TaskPool, []),
+        (
+            thread.TaskPool,
+            ["soft_time_limit of warned is not kept: use -P prefork.", "time_limit of killed is not kept"],
+        ),
+    ],
+)
+def test_time_limits_that_the_pool_does_not_keep_are_told(pool, lines, caplog):
+    conf = configured()
+    defaults = {"soft_time_limit": conf.task_soft_time_limit, "time_limit": conf.task_time_limit}
+    tasks = [
+        SimpleNamespace(name="plain", **defaults),
+        SimpleNamespace(name="warned", **{**defaults, "soft_time_limit": 5}),
+        SimpleNamespace(name="killed", **{**defaults, "time_limit": 5}),
+        SimpleNamespace(name="unbound", soft_time_limit=None, time_limit=None),
+    ]
+    app = SimpleNamespace(tasks={task.name: task for task in tasks})
+    worker._warn_of_limits(instance=SimpleNamespace(pool_cls=pool, app=app), conf=conf)
+    assert len(caplog.messages) == len(lines)
+    assert all(line in message for line, message in zip(lines, caplog.messages, strict=True))
 
 
 def test_the_stand_in_is_a_pool():
