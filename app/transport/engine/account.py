@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+import gevent
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.utils import get_environ_proxies
+from gevent.monkey import is_module_patched
 
 from app.clock import Clock, SystemClock
 from app.transport import aws
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 # Its warnings have the whole of what STS says, which may repeat a request with its session token. We say it ourselves.
 logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 
+#: What gevent says to who starts a process in another thread than that of its hub.
+_HUB_ONLY = "child watchers are only available on the default loop"
 #: Seconds between two attempts to get credentials: at least, and while those at hand are still good.
 _TRY_AGAIN, _TRY_EARLY_AGAIN = 5.0, 60.0
 
@@ -51,6 +55,8 @@ class Account:
         wake: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
+        #: Where gevent has replaced `subprocess`, processes can be started by this hub's greenlets only.
+        self._hub = gevent.get_hub() if is_module_patched("subprocess") else None
         self._session: Callable[[], Any] = partial(aws.session, endpoint_url=endpoint_url, region=region)
         self._clock = clock or SystemClock()
         self._wake = wake
@@ -101,7 +107,8 @@ class Account:
             self.is_waiting = False
             self.problem = "the system gives no thread to get them"
 
-    def _fetch(self, *, anew: bool) -> None:
+    def _fetch(self, *, anew: bool, is_errand: bool = True) -> None:
+        goes_on = False
         try:
             source = self._session().get_credentials() if anew else self._source
             if source is None:
@@ -110,10 +117,15 @@ class Account:
                 self._credentials = source.get_frozen_credentials()
                 self._source, self.problem = source, None
         except Exception as error:  # noqa: BLE001 - whatever a source raises, the next attempt may succeed
-            self._failed(first_line(f"{type(error).__name__}: {error}"))
+            if is_errand and self._hub is not None and _HUB_ONLY in str(error):  # a `credential_process`
+                goes_on, there = True, partial(self._fetch, anew=anew, is_errand=False)
+                self._hub.loop.run_callback_threadsafe(gevent.spawn, there)
+            else:
+                self._failed(first_line(f"{type(error).__name__}: {error}"))
         finally:
-            self.is_waiting = False
-            self._wake()
+            if not goes_on:
+                self.is_waiting = False
+                self._wake()
 
     def _failed(self, problem: str) -> None:
         if self._credentials is not None and problem != self.problem:

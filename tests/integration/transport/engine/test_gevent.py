@@ -139,3 +139,37 @@ def test_the_hub_goes_on_while(start_server, program, serve, host_name):
 
 def test_it_goes_on_while_a_greenlet_computes_and_never_yields(start_server):
     assert run(BUSY, start_server(serve_in_ten_milliseconds).url) == ("True\n", "")
+
+
+PROCESS = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import gevent, sys
+from app.transport.engine.account import Account
+
+account = Account(region="us-east-1")
+with gevent.Timeout(20):
+    while not account.is_ready:
+        gevent.sleep(0.02)
+        assert account.problem is None, account.problem
+assert "Credential=from-a-process/" in " ".join(account.sign({}, b""))
+"""
+
+
+def test_credentials_that_a_process_gives_are_got_beside_gevent_too(tmp_path):
+    """Gevent starts processes in its hub's thread only, and the engine has one of its own."""
+    config, said = tmp_path / "config", tmp_path / "said"
+    said.write_text('{"Version": 1, "AccessKeyId": "from-a-process", "SecretAccessKey": "secret"}')
+    config.write_text(f"[profile signs]\ncredential_process = cat {said}\n")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = plain | {"AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "signs"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROCESS],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
