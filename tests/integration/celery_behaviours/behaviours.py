@@ -108,10 +108,15 @@ def retry_by_itself(self: Any, times: int) -> int:
     return self.request.retries
 
 
-@shared_task(bind=True, max_retries=1, acks_on_failure_or_timeout=True)
+@shared_task(bind=True, max_retries=1)
 def give_up(self: Any, with_error: bool = False) -> None:
     """Tries once more, and no more."""
     raise self.retry(countdown=0, **({"exc": ValueError("as asked")} if with_error else {}))
+
+
+@shared_task(bind=True, max_retries=1, acks_on_failure_or_timeout=True)
+def give_up_for_good(self: Any) -> None:
+    raise self.retry(countdown=0)
 
 
 @shared_task(bind=True)

@@ -36,6 +36,15 @@ def test_after_the_last_retry_the_task_has_failed(broker, with_error, error):
     with pytest.raises(error):
         result.get(WITHIN)
     broker.settled()
+    # The last retry's message comes back here as that of any task that raised; see below.
+    assert broker.runs(result) == (1 + broker.receives if broker.is_sluice else 2)
+
+
+def test_after_the_last_retry_it_is_over_if_its_task_says_so(broker):
+    result = broker.task("give_up_for_good").delay()
+    with pytest.raises(MaxRetriesExceededError):
+        result.get(WITHIN)
+    broker.settled()
     assert broker.runs(result) == 2
 
 
