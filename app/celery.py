@@ -57,6 +57,7 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
             prefetch_seconds=settings.prefetch_seconds,
             prefetch_bytes=settings.prefetch_bytes,
             settle_linger=settings.settle_linger,
+            max_deaths=settings.max_worker_losses,
             retry_first=settings.retry_backoff,
             retry_most=settings.retry_backoff_max,
         ),

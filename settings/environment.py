@@ -236,6 +236,10 @@ class Settings(BaseSettings):
     """The longest wait between two attempts. Five minutes: a service that was away for hours is used again within that,
     and is not asked every second meanwhile. SQS allows 12 hours."""
 
+    max_worker_losses: Annotated[int, Field(ge=1, le=1000)] = Field(3, validation_alias="SLUICE_MAX_WORKER_LOSSES")
+    """How often the child process that runs a message may die (out of memory, a crash) before the message goes to the
+    dead-letter queue. Once may be another task's doing, where the kernel chose this process; three times is its own."""
+
     log_tasks: bool = Field(default=False, validation_alias="SLUICE_LOG_TASKS")
     """Celery's two INFO lines per task (received, succeeded). Off: at hundreds of messages a second they bury every
     other line, and each costs time. Failures are logged always."""

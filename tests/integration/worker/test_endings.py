@@ -31,16 +31,18 @@ def test_what_did_not_succeed_comes_back_and_what_did_is_deleted(pool, start_wor
     assert [note["receive_count"] for note in notes] == [1, 1]
 
 
-def test_a_message_that_kills_its_process_each_time_comes_to_an_end(start_worker, queues):
+@pytest.mark.parametrize("deaths", [3, 2])
+def test_a_message_that_kills_its_process_each_time_comes_to_an_end(deaths, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=50)
-    worker = start_worker("-P", "prefork", "-c", 2, environment={"SLUICE_RETRY_BACKOFF": "0.1"})
+    asked = {} if deaths == 3 else {"SLUICE_MAX_WORKER_LOSSES": str(deaths)}
+    worker = start_worker("-P", "prefork", "-c", 2, environment={"SLUICE_RETRY_BACKOFF": "0.1"} | asked)
     queues.send(body("probe.die", ["deadly"]))
     queues.wait_until_empty()
     queues.send(body("probe.work", ["after"]))
     worker.wait_for_notes("end", ["after"])
-    assert worker.notes("start").count("deadly") == 3
+    assert worker.notes("start").count("deadly") == deaths
     [(_, note)] = queues.letters("sluice-dead")
-    assert note["reason"] == "the process that ran it died 3 times"
+    assert note["reason"] == f"the process that ran it died {deaths} times"
 
 
 def test_without_a_dead_letter_queue_nothing_is_lost_and_that_is_said_at_start(start_worker, queues):
