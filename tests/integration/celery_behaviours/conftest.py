@@ -150,12 +150,6 @@ def broker(request):
 
 
 @pytest.fixture
-def stocks(redis_broker):
-    """Only Redis: to show what stock Celery does there."""
-    return redis_broker
-
-
-@pytest.fixture
 def sluice(sluice_broker):
     """Only Sluice: what it refuses."""
     return sluice_broker

@@ -15,17 +15,12 @@ def began(broker, result):
     return [float(at) for at in broker.lines("began", result.id)]
 
 
-def test_retry_begins_again_after_its_countdown_and_keeps_its_id(broker):
-    result = broker.task("retry").delay(2)
-    assert result.get(WITHIN) == 2
-    first, second, third = began(broker, result)
+def test_retry_begins_again_after_its_countdown_and_autoretry_waits_longer_each_time(broker):
+    asked, by_itself = broker.task("retry").delay(2), broker.task("retry_by_itself").delay(2)
+    assert (asked.get(WITHIN), by_itself.get(WITHIN)) == (2, 2)
+    first, second, third = began(broker, asked)
     assert min(second - first, third - second) >= 1
-
-
-def test_autoretry_waits_longer_each_time(broker):
-    result = broker.task("retry_by_itself").delay(2)
-    assert result.get(WITHIN) == 2
-    first, second, third = began(broker, result)
+    first, second, third = began(broker, by_itself)
     assert second - first >= 1
     assert third - second >= 2
 
