@@ -77,6 +77,14 @@ def fail(text: str = "as asked") -> None:
     raise ValueError(text)
 
 
+@shared_task(bind=True)
+def fail_at_first(self: Any) -> str:
+    """Fails the first time that its message is received."""
+    if not self.request.delivery_info["redelivered"]:
+        raise ValueError("as asked")
+    return "in the end"
+
+
 @shared_task(acks_on_failure_or_timeout=True)
 def fail_once(text: str = "as asked") -> None:
     raise ValueError(text)

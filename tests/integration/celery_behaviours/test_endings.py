@@ -56,6 +56,15 @@ def test_what_raises_has_failed_and_on_sqs_runs_again(broker):
     assert result.state == "FAILURE"
 
 
+def test_what_raises_at_first_may_succeed_yet_on_sqs(broker):
+    result = broker.task("fail_at_first").delay()
+    error = result.get(WITHIN, propagate=False)
+    assert isinstance(error, ValueError)
+    broker.settled()
+    # Who waits for a result gets the first; who looks later sees the last.
+    assert broker.app.AsyncResult(result.id).state == ("SUCCESS" if broker.is_sluice else "FAILURE")
+
+
 def test_what_raises_does_not_run_again_if_its_task_says_so(broker):
     result = broker.task("fail_once").delay()
     with pytest.raises(ValueError, match="as asked"):
