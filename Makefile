@@ -1,5 +1,5 @@
 # The few commands of this project. `make up` and `make test` set up all they need by themselves.
-.PHONY: help up test test-all lint docs lock
+.PHONY: help up test test-all test-aws lint docs lock
 .DEFAULT_GOAL := help
 
 VENV ?= .venv
@@ -22,6 +22,11 @@ test:  ## Pass the tests that need nothing but Python and seconds (ARGS="-k name
 test-all:  ## Pass all tests: also those that take minutes, or need a browser, Java or other programs (skips say which)
 	@scripts/setup $(VENV) browser
 	@$(BIN)/pytest $(PARALLEL) $(ARGS)
+
+test-aws:  ## Pass the contract and drain suites on your own AWS account, in queues that are made and removed (PREFIX=mine)
+	@test -n "$(PREFIX)" || { echo "say how the queues' names are to begin: make test-aws PREFIX=sluice-test"; exit 2; }
+	@scripts/setup $(VENV) dev
+	@TEST_AWS_PREFIX="$(PREFIX)" $(BIN)/pytest tests/contract tests/integration/worker/test_drain.py $(ARGS)
 
 lint:  ## Check style, types and import rules
 	@scripts/setup $(VENV) dev

@@ -1,6 +1,7 @@
 """One suite for every SQS server: ours in `make test`, ministack and ElasticMQ beside it in `make test-all`.
 
-Ours comes twice, plain and as near to AWS as it gets: with signatures checked, over TLS.
+Ours comes twice, plain and as near to AWS as it gets: with signatures checked, over TLS. `make test-aws` runs it on AWS
+itself, and on nothing else.
 
 AWS's documentation decides. Where a foreign server differs, `DIFFERENCES` says so: the test is then expected to fail
 there, and fails the run on the day it passes. docs/local-sqs.md repeats the table.
@@ -32,6 +33,7 @@ from app.testing.sqs.process import LocalSQS
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where `environments` is: test folders are no packages
 
+import aws
 from environments import CACHE, python_environment, run, to_be_made
 
 if TYPE_CHECKING:
@@ -100,6 +102,15 @@ CODES: dict[str, dict[str, str]] = {
     # AWS's error code → one that the server sends instead, now and then
     "elasticmq": {"InvalidParameterValue": "InvalidAttributeValue", "MissingParameter": "InvalidAttributeValue"},
 }
+#: Seconds that a test may wait on AWS, whose clock nobody moves.
+LONGEST_WAIT = 60.0
+NOT_ON_AWS: dict[str, str] = {
+    # test → why AWS need not do what it asks, or not so soon
+    "test_a_deleted_queue_is_gone": "may take calls for up to 60 s more (DeleteQueue)",
+    "test_a_received_message_comes_back_when_its_visibility_timeout_is_over": "counts are exact within a minute only",
+    "test_attributes_can_be_changed": "may take up to 60 s to show it (SetQueueAttributes)",
+    "test_delays_per_message_go_before_the_queues": "counts are exact within a minute only",
+}
 
 
 class Server:
@@ -131,6 +142,9 @@ class Server:
         """A new queue's URL."""
         values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in attributes.items()}
         return self.client.create_queue(QueueName=self.name_of_a_queue(), Attributes=values)["QueueUrl"]
+
+    def expected_arn(self, url: str) -> str:
+        return f"arn:aws:sqs:us-east-1:000000000000:{url.rpartition('/')[2]}"
 
     def arn(self, url: str) -> str:
         return self.attributes(url, "QueueArn")["QueueArn"]
@@ -178,6 +192,51 @@ class OurServer(Server):
 
     def let_pass(self, seconds: float) -> None:
         self.local.clock.advance(seconds)
+
+
+class AWSServer(Server):
+    """AWS: its time passes as it does, and a short receive asks some of its machines only."""
+
+    def __init__(self, account: aws.Account) -> None:
+        self.account = account
+        self._visible_at_once: set[str] = set()
+        super().__init__("aws", account.client.meta.endpoint_url)
+
+    def new_client(self):
+        return self.account.new_client()
+
+    def name_of_a_queue(self) -> str:
+        return self.account.name()
+
+    def expected_arn(self, url: str) -> str:
+        region = self.client.meta.region_name
+        account, name = url.split("/")[-2:]
+        return f"arn:{boto3.Session().get_partition_for_region(region)}:sqs:{region}:{account}:{name}"
+
+    def queue(self, **attributes: object) -> str:
+        url = super().queue(**attributes)
+        if attributes.get("VisibilityTimeout") == "0":
+            self._visible_at_once.add(url)
+        return url
+
+    def counts(self, url: str) -> tuple[aws.Approximate, ...]:
+        return tuple(self.account.counts(url).values())
+
+    def receive(self, url: str, count: int = 10, **parameters: object) -> list[dict]:
+        """A long poll, which asks all machines, and then what there is beside it, unless it would come again."""
+        if "WaitTimeSeconds" in parameters:
+            return super().receive(url, count, **parameters)
+        found = super().receive(url, count, WaitTimeSeconds=1, **parameters)
+        if url in self._visible_at_once or parameters.get("VisibilityTimeout") == 0:
+            return found
+        while found and len(found) < count and (more := super().receive(url, count - len(found), **parameters)):
+            found += more
+        return found
+
+    def let_pass(self, seconds: float) -> None:
+        if seconds > LONGEST_WAIT:
+            pytest.skip(f"would wait for {seconds:g} s, since nobody moves AWS's clock")
+        time.sleep(seconds + 1)
 
 
 def free_port() -> int:
@@ -271,8 +330,16 @@ def elasticmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield Server("elasticmq", url)
 
 
+@pytest.fixture(scope="session")
+def on_aws() -> Iterator[Server]:
+    for account in aws.account():
+        yield AWSServer(account)
+
+
 @pytest.fixture(
-    params=[
+    params=["on_aws"]
+    if aws.PREFIX
+    else [
         "ours",
         "strict",
         pytest.param("ministack", marks=pytest.mark.needs("python3")),
@@ -286,6 +353,11 @@ def sqs(request: pytest.FixtureRequest) -> Server:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Expect what `DIFFERENCES` says, and refuse an entry of it that names no test."""
+    if aws.PREFIX:
+        for item in items:
+            if (reason := NOT_ON_AWS.get(item.originalname)) is not None:
+                item.add_marker(pytest.mark.skip(reason=f"AWS: {reason}"))
+        return
     unused = {(name, test) for name, tests in DIFFERENCES.items() for test in tests}
     files = set()
     for item in items:

@@ -29,7 +29,7 @@ def test_what_is_empty_is_left_out_of_the_answer(sqs):
     url = sqs.queue()
     assert "Messages" not in sqs.client.receive_message(QueueUrl=url)
     assert "Tags" not in sqs.client.list_queue_tags(QueueUrl=url)
-    assert "QueueUrls" not in sqs.client.list_queues(QueueNamePrefix="contract-none")
+    assert "QueueUrls" not in sqs.client.list_queues(QueueNamePrefix=sqs.name_of_a_queue())
     assert "Attributes" not in sqs.client.get_queue_attributes(QueueUrl=url)
     sent = sqs.client.send_message_batch(QueueUrl=url, Entries=[{"Id": "a", "MessageBody": "x"}])
     assert "Failed" not in sent

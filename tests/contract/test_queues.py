@@ -15,7 +15,7 @@ def test_a_queue_is_made_and_found_by_name(sqs):
     url = sqs.client.create_queue(QueueName=name)["QueueUrl"]
     assert url.endswith(f"/{name}")
     assert sqs.client.get_queue_url(QueueName=name)["QueueUrl"] == url
-    assert sqs.arn(url) == f"arn:aws:sqs:us-east-1:000000000000:{name}"
+    assert sqs.arn(url) == sqs.expected_arn(url)
 
 
 def test_making_a_queue_again_gives_the_same(sqs):
@@ -41,7 +41,7 @@ def test_a_name_outside_the_rules_is_refused(sqs, name):
 def test_a_missing_queue_is_an_error_of_its_own(sqs):
     missing = sqs.queue() + "-missing"
     for call in (
-        lambda: sqs.client.get_queue_url(QueueName="contract-missing"),
+        lambda: sqs.client.get_queue_url(QueueName=sqs.name_of_a_queue()),
         lambda: sqs.client.send_message(QueueUrl=missing, MessageBody="x"),
         lambda: sqs.client.receive_message(QueueUrl=missing),
         lambda: sqs.client.get_queue_attributes(QueueUrl=missing, AttributeNames=["All"]),
@@ -54,7 +54,7 @@ def test_a_missing_queue_is_an_error_of_its_own(sqs):
 
 def test_a_missing_queue_has_the_code_that_older_clients_match_on(sqs):
     with pytest.raises(ClientError) as refused:
-        sqs.client.get_queue_url(QueueName="contract-missing")
+        sqs.client.get_queue_url(QueueName=sqs.name_of_a_queue())
     assert code_of(refused) == "AWS.SimpleQueueService.NonExistentQueue"
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 

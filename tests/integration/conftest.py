@@ -11,12 +11,23 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from harness import Queues, Valkey, Worker
+import aws
+from harness import AccountQueues, Queues, Valkey, Worker, environment_of
+
+if aws.PREFIX:  # `make test-aws`: the tests' server is an account
+
+    @pytest.fixture(scope="session")
+    def aws_account():
+        yield from aws.account()
+
+    @pytest.fixture
+    def sqs_server(aws_account):
+        return aws.Server(aws_account)
 
 
 @pytest.fixture
 def queues(sqs_server):
-    return Queues(sqs_server)
+    return (AccountQueues if aws.PREFIX else Queues)(sqs_server)
 
 
 @pytest.fixture
@@ -27,7 +38,7 @@ def start_worker(sqs_server, tmp_path):
     def start(*options, wait=True, environment=None, server=sqs_server):
         folder = tmp_path / f"worker-{len(started)}"
         folder.mkdir()
-        settings = {"AWS_ENDPOINT_URL_SQS": server.endpoint_url, "AWS_REGION": "us-east-1", **(environment or {})}
+        settings = {**environment_of(server), **(environment or {})}
         settings = {name: value for name, value in settings.items() if value is not None}
         worker = Worker(folder, settings, *(str(option) for option in options))
         started.append(worker.start())

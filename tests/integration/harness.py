@@ -40,6 +40,13 @@ def plain_environment():
     return {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "AWS_", "FLOWER_"))}
 
 
+def environment_of(server):
+    """A worker's environment for a server: a local one, or an AWS account (`make test-aws`)."""
+    if hasattr(server, "worker_environment"):
+        return server.worker_environment
+    return {"AWS_ENDPOINT_URL_SQS": server.endpoint_url, "AWS_REGION": "us-east-1"}
+
+
 def elsewhere(server):
     """A worker's environment for a local server under an address that is not this machine's, as AWS is.
 
@@ -221,6 +228,16 @@ class Queues:
 
     def wait_until_empty(self, name="sluice", within=WITHIN):
         until(lambda: self.left(name) == 0, lambda: f"empty queue: {self.server.queues}", within)
+
+
+class AccountQueues(Queues):
+    """The same in an AWS account, where queues have names of the run (`make test-aws`)."""
+
+    def __init__(self, server):
+        self.server, self.client = server, server.account.client
+
+    def url(self, name="sluice"):
+        return self.server.url(name)
 
 
 class Valkey:
