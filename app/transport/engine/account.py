@@ -18,7 +18,6 @@ from gevent.monkey import is_module_patched
 
 from app.clock import Clock, SystemClock
 from app.transport import aws
-from app.transport.engine import programs
 from app.transport.engine.calls import first_line
 from app.transport.engine.errand import run_errand
 from app.transport.engine.http import Route
@@ -32,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 # Its warnings have the whole of what STS says, which may repeat a request with its session token. We say it ourselves.
 logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
-programs.install()
 
 #: What gevent says to who starts a process in another thread than that of its hub.
 _HUB_ONLY = "child watchers are only available on the default loop"
