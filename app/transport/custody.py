@@ -62,9 +62,10 @@ class Custody:
         self._hops = Hops(
             engine,
             self.outbox,
+            self._done,
+            is_ours=lambda message_id: message_id in self._leaving or self.leases.is_ours(message_id),
+            replace=self._replace,
             longest=options.longest_delay,
-            in_work=self.leases.__contains__,
-            is_done=lambda message_id: message_id in self._done or message_id in self._leaving,
             announce=self.announce,
         )
         self._casualties = Casualties(options.max_deaths)
@@ -80,9 +81,13 @@ class Custody:
         It is in work here already; or it is done, and SQS delivered it once more, or would not let us delete it; or
         it was sent twice on its way through a long delay, and the other one is in work here or done.
         """
-        if delivery.message_id in self._done or self._hops.is_duplicate(delivery):
+        if delivery.message_id in self._done:
             delivery.close()
-            self._done.add(delivery.message_id)
+            self._done.again(delivery.message_id)
+            self._delete(delivery)
+            return False
+        if not self._hops.is_wanted(delivery):
+            delivery.close()
             self._delete(delivery)
             return False
         if (leaving := self._leaving.get(delivery.message_id)) is not None:
@@ -122,7 +127,7 @@ class Custody:
         def sent(is_there: bool) -> None:
             del self._leaving[delivery.message_id]
             if is_there:
-                self._done.add(delivery.message_id)
+                self._done.add(delivery.message_id, for_good=outcome.kind == "reject")
                 self._delete(delivery)
             else:
                 self._delay(delivery, outcome)
@@ -139,6 +144,14 @@ class Custody:
             self.leases.let_go(delivery)
             delivery.intake.left(delivery)
             delivery.intake.settled(delivery)
+
+    def _replace(self, message_id: str) -> None:
+        """Another copy has come further: delete this one, unless it has begun."""
+        delivery = self.leases.held(message_id)
+        if delivery is not None and delivery.claim():
+            self.drop(delivery)
+            self._done.add(message_id, for_good=False)
+            self._delete(delivery)
 
     def _delete(self, delivery: Delivery) -> None:
         def done(failure: Failure | None) -> None:

@@ -20,8 +20,9 @@ class Done:
 
     def __init__(self, *, most: int = _MOST) -> None:
         self._most = most
-        self._undeleted: OrderedDict[str, None] = OrderedDict()
-        self._deleted: OrderedDict[str, None] = OrderedDict()
+        # Each with whether that was the end of it.
+        self._undeleted: OrderedDict[str, bool] = OrderedDict()
+        self._deleted: OrderedDict[str, bool] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Done: {len(self._undeleted)} not deleted, {len(self._deleted)} deleted>"
@@ -29,22 +30,34 @@ class Done:
     def __contains__(self, message_id: str) -> bool:
         return message_id in self._undeleted or message_id in self._deleted
 
-    def add(self, message_id: str) -> None:
-        """It is done, and to be deleted; once more, if SQS has handed it out again."""
+    def add(self, message_id: str, *, for_good: bool = True) -> None:
+        """It is done, and to be deleted.
+
+        Args:
+            message_id: the message's.
+            for_good: whether its task ran, or never will; else a copy of it is to come.
+        """
         self._deleted.pop(message_id, None)
-        self._keep(self._undeleted, message_id)
+        self._keep(self._undeleted, message_id, for_good)
+
+    def again(self, message_id: str) -> None:
+        """SQS has handed it out once more, and it is to be deleted once more."""
+        self.add(message_id, for_good=self.is_for_good(message_id))
+
+    def is_for_good(self, message_id: str) -> bool:
+        """Whether nothing more is to come of it, as far as is remembered."""
+        return self._undeleted.get(message_id) or self._deleted.get(message_id) or False
 
     def deleted(self, message_id: str) -> None:
         """SQS has deleted it."""
-        self._undeleted.pop(message_id, None)
-        self._keep(self._deleted, message_id)
+        self._keep(self._deleted, message_id, self._undeleted.pop(message_id, False))
 
     def is_deleted(self, message_id: str) -> bool:
         """Whether SQS has deleted it, as far as is remembered."""
         return message_id in self._deleted
 
-    def _keep(self, ids: OrderedDict[str, None], message_id: str) -> None:
-        ids[message_id] = None
+    def _keep(self, ids: OrderedDict[str, bool], message_id: str, for_good: bool) -> None:
+        ids[message_id] = for_good
         ids.move_to_end(message_id)
         if len(ids) > self._most:
             ids.popitem(last=False)

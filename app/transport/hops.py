@@ -2,7 +2,7 @@
 
 The message is deleted once its copy is there, so none is lost if the process dies in between; but then there are two of
 it, as where SQS's answer is lost. So each copy says of which message it is a copy, and which hop this is: what comes
-here and is another one of a message that is in work here, or was done or sent on, is dropped.
+here and is not needed any more, since another one has come as far or was done, is dropped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.transport.copies import copy_of
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from app.transport.announcer import Announcer
     from app.transport.delivery import Delivery
+    from app.transport.done import Done
     from app.transport.engine import Engine
     from app.transport.outbox import Outbox
 
@@ -33,24 +33,16 @@ _MOST = 10_000
 _FIFO = Failure(Kind.PERMANENT, "FIFO", "a FIFO queue delays no single message")
 
 
-@dataclass(slots=True)
-class _Way:
-    """How far a message has come here: its last hop, as which message that came, and whether it was sent on."""
-
-    hop: int
-    message_id: str
-    is_sent_on: bool = False
-
-
 class Hops:
     """Sends messages again that are not due. Belongs to the engine's thread.
 
     Args:
         engine: its clock.
         outbox: carries the copies.
+        done: what is done here.
+        is_ours: whether the message with this id is in our hands, its lease included.
+        replace: called with the id of what is not needed any more, if it is in our hands and has not begun.
         longest: seconds that SQS can hold a message back.
-        in_work: whether the message with this id is in work here.
-        is_done: whether it was done here: run, sent on, or sent to the dead-letter queue.
         announce: sends signals.
         most: messages that are remembered.
     """
@@ -59,44 +51,54 @@ class Hops:
         self,
         engine: Engine,
         outbox: Outbox,
+        done: Done,
         *,
+        is_ours: Callable[[str], bool],
+        replace: Callable[[str], None],
         longest: int,
-        in_work: Callable[[str], bool],
-        is_done: Callable[[str], bool],
         announce: Announcer,
         most: int = _MOST,
     ) -> None:
         self._engine = engine
         self._outbox = outbox
+        self._done = done
+        self._is_ours = is_ours
+        self._replace = replace
         self._longest = longest
-        self._in_work = in_work
-        self._is_done = is_done
         self._announce = announce
         self._most = most
-        self._ways: OrderedDict[str, _Way] = OrderedDict()
+        #: How far each message has come here, by the id that it had at first: its last hop, and its id then.
+        self._ways: OrderedDict[str, tuple[int, str]] = OrderedDict()
         self._episodes: dict[str, Episode] = {}
 
     def __len__(self) -> int:
         """Messages that are remembered."""
         return len(self._ways)
 
-    def is_duplicate(self, delivery: Delivery) -> bool:
-        """Whether what is received here is in work here already, or was done, as another copy of the same message."""
+    def is_wanted(self, delivery: Delivery) -> bool:
+        """Whether what is received here is to be kept, and not a copy of what was done here, or has come as far.
+
+        What is dropped must be somewhere else, whatever happens to whoever has it. So what came furthest is never
+        dropped for what is on an earlier hop, as that may count as sent on elsewhere; it takes its place.
+        """
         is_copy = ATTRIBUTE in delivery.message_attributes
         if not is_copy and delivery.message_id not in self._ways:
-            return False
+            return True
         first, hop = _hop(delivery)
-        way = self._ways.get(first) or _Way(0, first)
-        if way.message_id != delivery.message_id:
-            is_next = way.is_sent_on and hop > way.hop
-            if self._in_work(way.message_id) or (self._is_done(way.message_id) and not is_next):
-                return True
-        if hop >= way.hop:
-            self._remember(first, _Way(hop, delivery.message_id))
-        return False
+        last_hop, last = self._ways.get(first, (0, first))
+        if last != delivery.message_id:
+            if self._done.is_for_good(last):
+                return False
+            if hop <= last_hop and (last in self._done or self._is_ours(last)):
+                return False
+            if hop > last_hop:
+                self._replace(last)
+        if hop >= last_hop:
+            self._remember(first, hop, delivery.message_id)
+        return True
 
-    def _remember(self, first: str, way: _Way) -> None:
-        self._ways[first] = way
+    def _remember(self, first: str, hop: int, message_id: str) -> None:
+        self._ways[first] = hop, message_id
         self._ways.move_to_end(first)
         if len(self._ways) > self._most:
             self._ways.popitem(last=False)
@@ -116,7 +118,7 @@ class Hops:
             sent(_FIFO)
             return
         first, hop = _hop(delivery)
-        self._remember(first, _Way(hop, delivery.message_id, is_sent_on=True))
+        self._remember(first, hop, delivery.message_id)
         note = json.dumps({"message_id": first, "hop": hop + 1})
         delay = min(math.ceil(seconds), self._longest)
         copy = copy_of(delivery, delivery.url, note=(ATTRIBUTE, note), delay=delay)

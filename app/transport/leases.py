@@ -58,8 +58,14 @@ class Leases:
     def __len__(self) -> int:
         return len(self._held)
 
-    def __contains__(self, message_id: str) -> bool:
-        return message_id in self._held
+    def held(self, message_id: str) -> Delivery | None:
+        """What we have of this message."""
+        return self._held.get(message_id)
+
+    def is_ours(self, message_id: str) -> bool:
+        """Whether this message is in our hands, and nobody else can have it."""
+        held = self._held.get(message_id)
+        return held is not None and not held.is_lost and held.leased_until > self._engine.clock.monotonic()
 
     def __iter__(self) -> Iterator[Delivery]:
         return iter(list(self._held.values()))

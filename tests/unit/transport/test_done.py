@@ -42,3 +42,18 @@ def test_it_is_bounded_and_forgets_the_oldest():
     done.add("a")
     done.add("c")
     assert ["a" in done, "b" in done, "c" in done] == [True, False, True]
+
+
+def test_it_is_remembered_whether_more_is_to_come_of_it():
+    done = Done()
+    done.add("ran")
+    done.add("sent on", for_good=False)
+    for _ in range(2):
+        assert [done.is_for_good(each) for each in ("ran", "sent on", "other")] == [True, False, False]
+        done.again("ran")
+        done.again("sent on")
+    done.deleted("ran")
+    done.deleted("sent on")
+    assert [done.is_for_good(each) for each in ("ran", "sent on", "other")] == [True, False, False]
+    done.deleted("never done")
+    assert not done.is_for_good("never done")

@@ -11,6 +11,7 @@ from fake_engine import PASSING, PERMANENT, FakeIntake, badly, delivery, sent, w
 from app.outcome import DONE, RETURNED, early, reject, retry
 from app.transport.announcer import Announcer
 from app.transport.custody import Custody
+from app.transport.done import Done
 from app.transport.hops import ATTRIBUTE, Hops
 from app.transport.options import Options
 
@@ -155,14 +156,47 @@ def test_another_of_the_same_hop_or_an_earlier_one_is_dropped_if_the_first_is_do
     assert len(world.deleted()) == (4 if outcome else 3)
 
 
-def test_a_later_one_is_dropped_if_an_earlier_one_is_in_work_or_ran(world):
+def test_a_later_one_is_dropped_if_an_earlier_one_ran(world):
     """The process that sent it died before it could delete the earlier one, which came here."""
-    for root in ("a", "b"):
-        first = world.receive(root)
-        if root == "b":
-            first.settle(DONE)
-            world.engine.advance(1)
-        assert world.receive(f"copy-of-{root}", note(root, 1)) is None
+    world.receive("root").settle(DONE)
+    world.engine.advance(1)
+    assert world.receive("copy", note("root", 1)) is None
+
+
+def test_a_later_one_takes_the_place_of_an_earlier_one_that_has_not_begun(world):
+    """It may be the earlier one that counts as sent on in another process, which deletes it as soon as it sees it."""
+    earlier = world.receive("root")
+    later = world.receive("copy", note("root", 1))
+    world.engine.advance(1)
+    assert world.deleted() == [earlier.receipt]
+    assert (earlier.claim(), earlier.intake.slots_freed) == (False, [earlier])
+    later.settle(RETURNED)
+    world.engine.advance(1)
+    assert world.receive("copy", note("root", 1)) is not None
+
+
+def test_but_not_of_one_that_runs(world):
+    world.receive("root").claim()
+    assert world.receive("copy", note("root", 1)) is not None
+    world.engine.advance(1)
+    assert world.deleted() == []
+
+
+def test_what_is_ours_no_more_is_no_reason_to_drop_another(world):
+    world.receive("copy-a", note("root", 1)).claim()
+    world.engine.jump(61)
+    assert world.receive("copy-b", note("root", 1)) is not None
+
+
+def test_what_was_dropped_is_looked_at_anew_when_it_comes_again(world):
+    """It does not count as done: what it was dropped for may be dropped for it elsewhere."""
+    first = world.receive("copy-a", note("root", 1))
+    world.send, reply = sent, world.reply
+    world.engine.calls.reply = lambda call: (0.01, PERMANENT) if call.action == "DeleteMessageBatch" else reply(call)
+    assert world.receive("copy-b", note("root", 1)) is None
+    first.settle(RETURNED)
+    world.engine.advance(1)
+    assert world.receive("copy-b", note("root", 1)) is not None
 
 
 @pytest.mark.parametrize("outcome", [RETURNED, retry(5.0), reject("no")])
@@ -220,11 +254,11 @@ def test_a_note_that_says_nothing_does_no_harm(world, said):
 
 
 def test_only_so_many_are_remembered_and_none_that_takes_no_hop(engine):
-    nowhere = {"in_work": lambda _: False, "is_done": lambda _: False}
-    hops = Hops(engine, None, longest=900, most=100, announce=Announcer(), **nowhere)
+    nobody = {"is_ours": lambda _: False, "replace": lambda _: None, "announce": Announcer()}
+    hops = Hops(engine, None, Done(), longest=900, most=100, **nobody)
     for n in range(1000):
         mine = delivery(Custody(engine, Options()), message_id=f"copy-{n}")
-        assert not hops.is_duplicate(mine)
+        assert hops.is_wanted(mine)
         mine.message_attributes = note(f"root-{n}", 1)
-        assert not hops.is_duplicate(mine)
+        assert hops.is_wanted(mine)
         assert len(hops) == min(n + 1, 100)
