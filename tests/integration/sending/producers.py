@@ -116,7 +116,7 @@ def threads():
 def greenlets():
     import gevent
 
-    gevent.joinall([gevent.spawn(send, f"greenlet {number}", 5) for number in range(20)], raise_error=True)
+    gevent.joinall([gevent.spawn(send, f"greenlet {number}", 2) for number in range(10)], raise_error=True)
     return made_of()
 
 

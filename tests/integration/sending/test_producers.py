@@ -74,4 +74,4 @@ def test_many_threads_send_at_once(run, queues):
 def test_greenlets_send_at_once(run, queues):
     found = run("greenlets", PYTHONWARNINGS="ignore")
     assert found["engines"] == 0
-    assert names(queues) == sorted(f"greenlet {greenlet} {number}" for greenlet in range(20) for number in range(5))
+    assert names(queues) == sorted(f"greenlet {greenlet} {number}" for greenlet in range(10) for number in range(2))
