@@ -16,6 +16,7 @@ SENT = {
     "limit",
     "urgent",
     "retried",
+    "passed on",
     "chain",
     "group 0",
     "group 1",

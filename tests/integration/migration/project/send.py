@@ -24,6 +24,7 @@ def send_all():
     jobs.record.apply_async(["limit"], time_limit=30, soft_time_limit=20)
     jobs.record.apply_async(["urgent"], priority=9)
     jobs.again.delay("retried")
+    jobs.pass_on.delay("passed on")
     (jobs.add.s(1, 2) | jobs.total.s("chain")).delay()
     group(jobs.record.s(f"group {number}") for number in range(3)).delay()
     jobs.add.apply_async([2, 2], link=jobs.total.s("link"))

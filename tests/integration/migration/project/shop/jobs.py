@@ -55,6 +55,11 @@ def total(self, result, name):
     self.note(name, args=[result])
 
 
+@app.task
+def pass_on(name):
+    record.delay(name)
+
+
 @app.task(bind=True, base=Job)
 def again(self, name):
     if self.request.retries == 0:
