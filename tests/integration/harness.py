@@ -47,6 +47,18 @@ def environment_of(server):
     return {"AWS_ENDPOINT_URL_SQS": server.endpoint_url, "AWS_REGION": "us-east-1"}
 
 
+def members(group):
+    """The processes of a process group, but for those that only wait to be reaped."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
 def elsewhere(server):
     """A worker's environment for a local server under an address that is not this machine's, as AWS is.
 

@@ -150,20 +150,31 @@ def stubborn(name: str) -> None:
 
 
 @task(bind=True)
-def watch_lease(self: Any, name: str, seconds: float) -> None:
-    """Say how long the lease has left, again and again, and when it is lost."""
+def watch_lease(self: Any, name: str, seconds: float, fails: bool = False) -> None:
+    """Say how long the lease has left, again and again, and when it is lost; then fail, if that is asked for."""
     note("start", name)
     ends = time.monotonic() + seconds
     while time.monotonic() < ends and not self.lease.lost:
         note("lease", name, self.lease.remaining())
         time.sleep(0.05)
     note("end" if not self.lease.lost else "lost", name)
+    if self.lease.lost and fails:
+        raise RuntimeError("lost")
 
 
 @task(time_limit=0.5)
 def hang(name: str) -> None:
     note("start", name, time.time())
     time.sleep(60)
+    note("end", name)
+
+
+@task(bind=True, time_limit=2.0)
+def hang_once(self: Any, name: str) -> None:
+    """Not return, the first time that the message is received."""
+    note("start", name)
+    if not self.request.delivery_info["redelivered"]:
+        time.sleep(300)
     note("end", name)
 
 

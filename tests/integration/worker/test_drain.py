@@ -7,23 +7,10 @@ import os
 import signal
 import time
 
-import psutil
 import pytest
-from harness import POOLS, body, until
+from harness import POOLS, body, members, until
 
 WAITING = [f"waiting-{n}" for n in range(6)]
-
-
-def members(group):
-    """The processes of a process group, but for those that only wait to be reaped."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
-    return found
 
 
 @pytest.mark.parametrize("pool", POOLS)
