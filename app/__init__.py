@@ -9,6 +9,7 @@ The map, in the order in which a message meets it:
     celery.py      the composition root: settings in, each part installed; nothing imports it
     loader.py      how the modules with tasks are imported
     worker.py      what a worker checks and says around its run
+    refusals.py    what Celery may be told and nothing here would follow
     transport/     message in, ack out: kombu's SQS transport, receiving and settling in parts of our own
     consumer.py    Celery's consumer: what becomes of messages that it can make nothing of
     base_task.py   the base task, and what the worker keeps of a message while its task runs

@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from celery import signals
-from celery.app.defaults import DEFAULTS
 from celery.utils.text import str_to_list
 
+from app import refusals
 from app.pools import RefusedPool
 
 if TYPE_CHECKING:
@@ -25,17 +25,6 @@ _OURS = {
     "time_limit": "Set SLUICE_TASK_TIME_LIMIT in place of --time-limit: leases end with it.",
     "soft_time_limit": "Set SLUICE_TASK_SOFT_TIME_LIMIT in place of --soft-time-limit.",
 }
-#: Settings of Celery's that nothing here would follow, and what to do instead. Only their defaults are taken.
-_NOT_HERE = {
-    "broker_use_ssl": "AWS_ENDPOINT_URL_SQS says how SQS is reached",
-    "task_queue_max_priority": "SQS has no order of priority; give what is urgent a queue and workers (-Q) of its own",
-    "worker_direct": "SQS has no queue for each worker; add a queue to settings/queues.py, and consume from it with -Q",
-    "worker_disable_prefetch": "with SLUICE_PREFETCH_SECONDS=0 a worker never holds more than runs",
-}
-#: All that `broker_transport_options` has (app/celery.py).
-_TRANSPORT_OPTIONS = {"sqs", "control", "body_encoding"}
-#: All that `accept_content` may have.
-_JSON = {"json", "application/json"}
 #: Celery's loggers of one INFO line per task.
 _TASK_LOGGERS = ("celery.worker.strategy", "celery.app.trace")
 #: The one that shows what the pool is called with, at DEBUG.
@@ -45,7 +34,7 @@ _POOL_LOGGER = "celery.pool"
 def install(settings: Settings) -> None:
     """Connect to the worker's signals; called once, by the composition root."""
     signals.celeryd_init.connect(_check_options, weak=False)
-    signals.celeryd_init.connect(_check_config, weak=False)
+    signals.celeryd_init.connect(refusals.check, weak=False)
     signals.celeryd_after_setup.connect(_Greeting(settings), weak=False)
     signals.celeryd_after_setup.connect(_warn_of_limits, weak=False)
     signals.after_setup_logger.connect(_Quiet(log_tasks=settings.log_tasks), weak=False)
@@ -80,30 +69,6 @@ def _check_options(options: dict[str, Any], conf: Any, **_: Any) -> None:
         )
 
 
-def _check_config(conf: Any, **_: Any) -> None:
-    """Refuse what Celery was told, by whatever module or `celery worker -- worker.NAME=VALUE`, and cannot be had here.
-
-    Raises:
-        SystemExit: one sentence, with what to do.
-    """
-    for name, instead in _NOT_HERE.items():
-        if conf[name] != DEFAULTS[name]:
-            raise SystemExit(f"Celery's setting {name} has no effect on Sluice: leave it out; {instead}.")
-    if set(conf.accept_content) - _JSON:
-        raise SystemExit("Sluice's workers read JSON only (pickle runs what it is sent): leave accept_content at json.")
-    if strange := sorted(set(conf.broker_transport_options) - _TRANSPORT_OPTIONS):
-        raise SystemExit(
-            f"Sluice reads no {', '.join(strange)} from broker_transport_options: leave it out; docs/settings.md has "
-            "what can be set."
-        )
-    for queue in conf.task_queues:
-        if queue.exchange.type != "direct":
-            raise SystemExit(
-                f"The exchange {queue.exchange.name!r} is of type {queue.exchange.type!r}, and SQS has queues only: "
-                "make each queue a row of settings/queues.py, and send once for each."
-            )
-
-
 def _name_of(pool: Any) -> str:
     """A pool class's name as -P has it."""
     name = str(getattr(pool, "__module__", "")).rpartition(".")[2]
@@ -117,7 +82,7 @@ def _warn_of_limits(instance: Any, conf: Any, **_: Any) -> None:
         ("soft_time_limit", _KEEP_SOFT_LIMITS, "warns no task"),
         ("time_limit", _KEEP_HARD_LIMITS, "kills no task"),
     ):
-        default = conf[f"task_{limit}"]
+        default = getattr(conf, f"task_{limit}")
         own = sorted(task.name for task in instance.app.tasks.values() if getattr(task, limit) not in (None, default))
         if own and pool not in pools:
             logger.warning(

@@ -6,11 +6,8 @@ import logging
 from types import SimpleNamespace
 
 import pytest
-from celery import Celery
 from celery.concurrency import prefork, solo, thread
 from celery.concurrency.base import BasePool
-from kombu import Exchange, Queue
-from kombu.common import Broadcast
 
 from app import worker
 from app.consumer import Consumer
@@ -59,37 +56,6 @@ def test_what_cannot_is_refused_by_an_exit_since_celery_logs_other_exceptions_an
         check(**options)
 
 
-def configured(**told):
-    """Celery's settings as ours are, with what somebody told it besides."""
-    app = Celery("told", set_as_current=False)
-    app.config_from_object(celery_config(load({})))
-    app.conf.broker_transport_options = {"sqs": None, "control": None, "body_encoding": None}
-    app.conf.update(told)
-    return app.conf
-
-
-def test_our_own_settings_are_taken():
-    worker._check_config(conf=configured())
-
-
-@pytest.mark.parametrize(
-    ("told", "sentence"),
-    [
-        ({"broker_use_ssl": True}, "broker_use_ssl has no effect on Sluice.*AWS_ENDPOINT_URL_SQS"),
-        ({"task_queue_max_priority": 10}, "SQS has no order of priority; give what is urgent a queue"),
-        ({"worker_direct": True}, "SQS has no queue for each worker"),
-        ({"worker_disable_prefetch": True}, "SLUICE_PREFETCH_SECONDS=0"),
-        ({"accept_content": ["json", "pickle"]}, "read JSON only"),
-        ({"broker_transport_options": {"visibility_timeout": 5}}, "Sluice reads no visibility_timeout from broker_tr"),
-        ({"task_queues": [Broadcast("all")]}, "The exchange 'all' is of type 'fanout', and SQS has queues only"),
-        ({"task_queues": [Queue("a", Exchange("a", type="topic"))]}, "is of type 'topic'"),
-    ],
-)
-def test_what_celery_was_told_and_cannot_be_had_is_refused(told, sentence):
-    with pytest.raises(SystemExit, match=sentence):
-        worker._check_config(conf=configured(**told))
-
-
 @pytest.mark.parametrize(
     ("pool", "lines"),
     [
@@ -101,7 +67,7 @@ def test_what_celery_was_told_and_cannot_be_had_is_refused(told, sentence):
     ],
 )
 def test_time_limits_that_the_pool_does_not_keep_are_told(pool, lines, caplog):
-    conf = configured()
+    conf = SimpleNamespace(task_soft_time_limit=870.0, task_time_limit=900.0)
     defaults = {"soft_time_limit": conf.task_soft_time_limit, "time_limit": conf.task_time_limit}
     tasks = [
         SimpleNamespace(name="plain", **defaults),

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import redis
 
 sys.path.append(str(Path(__file__).parent))  # where `behaviours` and `stock` are
 
@@ -103,15 +104,16 @@ def redis_broker(valkey, tmp_path_factory):
     app = stock.application(*addresses.values())
     broker = Broker("redis", app, worker)
 
+    client = redis.Redis.from_url(addresses["STOCK_BROKER"])
+
     def left():
-        with app.connection_for_read() as connection:
-            client = connection.default_channel.client
-            return client.llen("sluice") + client.hlen("unacked")
+        return client.llen("sluice") + client.hlen("unacked")
 
     broker.left = left
     broker.worker.ready()
     yield broker
     close(app, worker)
+    client.close()
 
 
 @pytest.fixture(scope="session")

@@ -77,6 +77,12 @@ def test_a_queue_that_nobody_has_is_an_error_at_send(broker):
         broker.task("add").apply_async([1, 2], queue="slice")
 
 
+def test_a_queue_is_found_by_its_own_exchange_and_a_routing_key_alone_says_nothing(broker):
+    add = broker.task("add")
+    assert add.apply_async([1, 2], exchange="sluice", routing_key="sluice").get(WITHIN) == 3
+    assert add.apply_async([1, 2], routing_key="nothing").get(WITHIN) == 3  # to the default queue, as Celery has it
+
+
 def test_countdown_and_eta_begin_when_due_and_not_before(broker):
     context = broker.task("context")
     due = time.time() + 1.5
