@@ -95,7 +95,7 @@ def forks_beside_threads():
     for thread in threads:
         thread.start()
     statuses = []
-    for number in range(15):
+    for number in range(8):
         child = fork(f"child {number}", 1, sockets())
         statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     is_over.set()
