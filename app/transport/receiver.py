@@ -9,6 +9,7 @@ from app.errors import QueueMissing
 from app.outcome import RETURNED
 from app.resilience import backoff
 from app.signals import queue_parked
+from app.transport.crowd import Crowd
 from app.transport.delivery import Delivery
 from app.transport.engine import Failure, Kind, not_understood
 from app.transport.episode import Episode
@@ -79,6 +80,7 @@ class Receiver:
         self._when_missing = when_missing
         self._polls = Polls(least=self._options.polls_min, most=self._options.polls_max, wait=options.wait)
         self._episode = Episode(queue, "receiving", clock=self._engine.clock, announce=custody.announce)
+        self._crowd = Crowd(queue, engine=self._engine)
         self._lateness = None if self._options.max_age is None else Lateness(queue, max_age=self._options.max_age)
         self._name = {"QueueName": self._options.name or queue} | (
             {"QueueOwnerAWSAccountId": self._options.account} if self._options.account else {}
@@ -216,6 +218,7 @@ class Receiver:
             self._episode.worked()
             self._is_missing = False
             self._not_before = 0.0
+            self._crowd.received(url, len(messages))
             self._polls.answered(asked=ask.count, got=len(messages), slots=self._window.size)
             now = self._engine.clock.monotonic()
             # A lease begins when SQS hands the message out: at the end of the wait, and not before the answer could

@@ -50,6 +50,8 @@ class World:
         self.queues, self.open, self.given, self.missing = defaultdict(deque), [], [], []
         #: What receives are answered with instead of messages, while it is not None.
         self.fault = None
+        #: What a queue says of itself: how many messages are in flight, or what is answered instead.
+        self.in_flight, self.attributes = 0, None
         #: Queues that are not there.
         self.missing_queues = set()
         #: Whether empty receives are answered at once, as some proxies do.
@@ -89,7 +91,8 @@ class World:
 
     def _reply(self, call):
         if call.action == "GetQueueAttributes":
-            return TRIP, {"Attributes": {}}
+            attributes = {"ApproximateNumberOfMessagesNotVisible": str(self.in_flight)}
+            return TRIP, self.attributes or {"Attributes": attributes}
         if call.action in ("GetQueueUrl", "ReceiveMessage") and _queue(call) in self.missing_queues:
             return TRIP, MISSING
         if call.action == "GetQueueUrl":
