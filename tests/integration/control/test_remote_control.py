@@ -26,7 +26,8 @@ def test_two_workers_are_seen_steered_and_stopped_and_nothing_is_left_behind(wor
     inspect = app.control.inspect(timeout=5, limit=2)
     names = set(workers)
 
-    assert set(inspect.ping()) == names
+    # A gevent worker says that it is ready before its remote control listens.
+    until(lambda: set(inspect.ping() or ()) == names, "answer of both workers")
 
     # grow: prefork looks after its processes every five seconds, so its new one is looked for further down
     assert len(inspect.stats()["prefork@here"]["pool"]["processes"]) == 2
