@@ -160,19 +160,23 @@ def sleep_until_told(seconds: float) -> str:
     return "slept"
 
 
+def wait_for(file: str) -> None:
+    ends = time.monotonic() + 20
+    while not os.path.exists(file) and time.monotonic() < ends:  # noqa: PTH110
+        time.sleep(0.02)
+
+
 @shared_task(bind=True)
 def progress(self: Any, file: str) -> str:
     """Reports a state of its own, until that file is there."""
     self.update_state(state="PROGRESS", meta={"done": 1})
-    ends = time.monotonic() + 20
-    while not os.path.exists(file) and time.monotonic() < ends:  # noqa: PTH110
-        time.sleep(0.02)
+    wait_for(file)
     return "done"
 
 
 @shared_task(track_started=True)
-def tracked(seconds: float) -> None:
-    time.sleep(seconds)
+def tracked(file: str) -> None:
+    wait_for(file)
 
 
 @shared_task(ignore_result=True)

@@ -24,11 +24,11 @@ def inspect(broker):
 
 def test_what_is_revoked_before_it_begins_does_not_run(broker):
     add = broker.task("add")
-    by_id = add.apply_async([1, 2], countdown=1)
+    by_id = add.apply_async([1, 2], countdown=2)
     by_id.revoke()
     stamped = add.si(1, 2)
     stamped.stamp(batch="bad")
-    by_stamp = stamped.apply_async(countdown=1)
+    by_stamp = stamped.apply_async(countdown=2)
     broker.app.control.revoke_by_stamped_headers({"batch": ["bad"]})
     for result in (by_id, by_stamp):
         with pytest.raises(TaskRevokedError):
@@ -48,7 +48,7 @@ def test_what_runs_is_ended_by_revoke_with_terminate_and_does_not_come_back(brok
 
 
 def test_inspect_tells_what_runs_and_what_there_is(broker, inspect):
-    result = broker.task("sleep").delay(2)
+    result = broker.task("sleep").delay(20)
     until(lambda: broker.runs(result), "start")
     [task] = inspect("active")
     assert (task["id"], task["name"], task["acknowledged"]) == (result.id, "behaviours.sleep", False)
@@ -97,7 +97,9 @@ def test_a_queue_is_left_and_taken_up_again(broker, inspect, pause):
 
 def test_purge_empties_the_queue(broker, pause):
     pause("cancel_consumer")
-    time.sleep(1.3)  # until the worker's last receive is over, on both a second: it may take a message yet
+    # Until the worker's last receive is over, on both a second: it would take a message yet.
+    time.sleep(1.3)
+    until(lambda: not broker.is_sluice or not broker.queues.server.queues["sluice"]["waiting_polls"], "end of the poll")
     results = [broker.task("add").delay(n, n) for n in range(3)]
     assert broker.app.control.purge() == 3
     pause("add_consumer")
