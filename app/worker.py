@@ -35,6 +35,7 @@ def install(settings: Settings) -> None:
     """Connect to the worker's signals; called once, by the composition root."""
     signals.celeryd_init.connect(_check_options, weak=False)
     signals.celeryd_init.connect(refusals.check, weak=False)
+    signals.celeryd_init.connect(_Way(settings), weak=False)
     signals.celeryd_after_setup.connect(_Greeting(settings), weak=False)
     signals.celeryd_after_setup.connect(_warn_of_limits, weak=False)
     signals.after_setup_logger.connect(_Quiet(log_tasks=settings.log_tasks), weak=False)
@@ -93,6 +94,23 @@ def _warn_of_limits(instance: Any, conf: Any, **_: Any) -> None:
                 ", ".join(own),
                 " or ".join(sorted(pools, reverse=True)),
             )
+
+
+class _Way:
+    """Refuses to start where SQS cannot be called, however long one waits: no region, a proxy that is none.
+
+    Raises:
+        SystemExit: one sentence, with what to do.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __call__(self, **_: Any) -> None:
+        from app.transport.engine.account import obstacle  # noqa: PLC0415 - only a worker needs it, and it takes a while
+
+        if sentence := obstacle(endpoint_url=self._settings.aws_endpoint_url_sqs, region=self._settings.aws_region):
+            raise SystemExit(sentence)
 
 
 class _Greeting:

@@ -162,12 +162,10 @@ class Life:
         return begun
 
     def left(self):
-        """How many messages there are in each queue that is not empty, in whatever state."""
+        """The queues that are not empty, and how many messages there are in which state."""
         rows = self.server.queues
-        counts = {
-            queue: sum(rows[queue][state] for state in ("visible", "in_flight", "delayed")) for queue in self.fault_of
-        }
-        return {queue: count for queue, count in counts.items() if count}
+        states = ("visible", "in_flight", "delayed")
+        return {queue: rows[queue] for queue in self.fault_of if any(rows[queue][state] for state in states)}
 
     def _logs(self):
         return "\n".join(f"--- {pool}\n{worker.log[-4000:]}" for pool, worker in self.workers.items())

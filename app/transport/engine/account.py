@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import gevent
+from botocore import exceptions
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.httpsession import ProxyConfiguration, get_cert_path
@@ -131,6 +132,22 @@ class Account:
         if self._credentials is not None and problem != self.problem:
             logger.warning("No new AWS credentials (%s): those from before stay in use", problem)
         self.problem = problem
+
+
+def obstacle(*, endpoint_url: str | None, region: str | None) -> str | None:
+    """What of the environment keeps SQS from being called at all, in a sentence with what to do; nothing is called.
+
+    Args:
+        endpoint_url: as in `aws.sqs_client`.
+        region: as in `aws.sqs_client`.
+    """
+    try:
+        Account(endpoint_url=endpoint_url, region=region)
+    except exceptions.NoRegionError:
+        return "No AWS region is known: set AWS_REGION, or a region in the AWS profile."
+    except (ValueError, exceptions.BotoCoreError) as error:
+        return f"SQS cannot be called: {first_line(str(error))}."
+    return None
 
 
 def _url_of(client: Any) -> str:

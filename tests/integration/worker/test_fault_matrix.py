@@ -117,7 +117,7 @@ def test_send_message_of_a_producer(life, options):
 
 
 @pytest.mark.parametrize("options", [ALL, SOME])
-def test_send_message_to_a_dead_letter_queue(life, options):
+def test_send_message_batch_to_a_dead_letter_queue(life, options):
     """As often there as SQS took it; and the dead-letter queues that could not be asked for at start are known."""
     life.server.clear_counts()
     texts = []
@@ -125,14 +125,14 @@ def test_send_message_to_a_dead_letter_queue(life, options):
     def send(queue):
         texts.append(life.poison(queue))
 
-    with life.trouble("SendMessage", but=BUT[options], options=options, at="-dead") as spared:
+    with life.trouble("SendMessageBatch", but=BUT[options], options=options, at="-dead") as spared:
         for queue in life.fault_of:
             send(queue)
         life.until_hit(spared, feed=send if options is SOME else None, within=90)
     life.check()
     letters = [letter for queue in life.fault_of for letter, _ in life.queues.letters(f"{queue}-dead")]
     assert set(letters) == set(texts)
-    assert len(letters) == life.server.counts.of("SendMessage").messages
+    assert len(letters) == life.server.counts.of("SendMessageBatch").messages
 
 
 def test_at_the_end_they_stop_as_if_nothing_had_been(life):

@@ -30,6 +30,21 @@ def test_options_that_cannot_work_are_refused_with_a_sentence(options, sentence,
     assert "Traceback" not in worker.log
 
 
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"HTTPS_PROXY": "http://me:secret@proxy:port"}, "SQS cannot be called: HTTPS_PROXY (or HTTP_PROXY) is not"),
+        ({"AWS_REGION": None, "AWS_CONFIG_FILE": "/nowhere"}, "No AWS region is known: set AWS_REGION"),
+    ],
+)
+def test_where_sqs_cannot_be_called_however_long_one_waits_that_is_said_at_once(environment, sentence, start_worker):
+    worker = start_worker("-P", "prefork", wait=False, environment={"AWS_ENDPOINT_URL_SQS": None, **environment})
+    assert worker.ended() == 1
+    assert last_line(worker).startswith(sentence)
+    assert "Traceback" not in worker.log
+    assert "secret" not in worker.log
+
+
 def test_a_missing_queue_is_made_here_with_its_dead_letter_queue(start_worker, queues):
     worker = start_worker("-P", "solo")
     assert sorted(queues.server.queues) == ["sluice", "sluice-dead"]
