@@ -23,25 +23,24 @@ def test_at_the_hard_limit_the_message_comes_back_and_the_place_is_free(pool, st
 
 
 @pytest.mark.parametrize(
-    "pool", ["gevent", "solo", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("prefork", "threads"))]
+    "pool", ["gevent", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("prefork", "threads"))]
 )
-def test_a_task_that_never_returns_holds_its_message_no_longer_than_its_time_limit(pool, start_worker, queues):
-    """Prefork and gevent kill it and go on; threads have other places; of solo, others take the messages over."""
+def test_beside_a_task_that_never_returns_others_run_and_where_it_is_killed_its_message_too(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=100)
-    lease = {"SLUICE_VISIBILITY_TIMEOUT": "2"}
-    worker = start_worker("-P", pool, "-c", 2, environment=lease)
+    worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_VISIBILITY_TIMEOUT": "2"})
     queues.send(body("probe.hang_once", ["hung"]))
     worker.wait_for_notes("start", ["hung"])
-    if pool in ("threads", "solo"):
-        other = start_worker("-P", "threads", "-c", 2, environment=lease)
-        other.wait_for_notes("end", ["hung"])
+    others = [f"other-{n}" for n in range(20)]
+    queues.send(*(body("probe.work", [name, 0.1]) for name in others))
+    worker.wait_for_notes("end", others)
+    if pool == "threads":
+        worker.wait_for("its time limit is over and it still runs")
     else:
         worker.wait_for_notes("end", ["hung"])
-    if pool != "solo":
-        queues.send(*(body("probe.work", [f"after-{n}"]) for n in range(20)))
-        until(lambda: any(name.startswith("after") for name in worker.notes("end")), "work after it")
-    queues.wait_until_empty()
-    assert worker.is_alive
+        queues.wait_until_empty()
+        assert worker.notes("start").count("hung") == 2
+    queues.send(body("probe.work", ["after"]))
+    worker.wait_for_notes("end", ["after"])
     assert queues.left("sluice-dead") == 0
 
 
