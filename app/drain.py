@@ -126,7 +126,12 @@ class Drain:
         os._exit(EX_FAILURE if left else self._worker.exitcode or 0)
 
     def _end(self, **_: Any) -> None:
-        """All tasks have ended: tell SQS the last of it."""
+        """All tasks have ended: tell SQS the last of it.
+
+        What the pool was given and its children never began, as they were just being replaced, goes back too.
+        """
+        if pools.has_ended(self._worker.pool):
+            custody.hand_back_all()
         custody.close_all(polls=_POLLS, flush=_FLUSH)
         self._is_over = True
         if self._began is not None:

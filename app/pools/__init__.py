@@ -35,6 +35,11 @@ def places(pool: Any) -> int:
     return int(pool.num_processes)
 
 
+def has_ended(pool: Any) -> bool:
+    """Whether no task can be running any more, since no process is there to run it; of the other pools nobody knows."""
+    return isinstance(pool, prefork.TaskPool) and pool._pool is None  # noqa: SLF001 - so Celery leaves it when it has joined them
+
+
 def this_hub() -> Any:
     """The hub of this thread's greenlets; None without gevent."""
     return gevent.get_hub() if is_module_patched("threading") else None

@@ -213,13 +213,17 @@ class Custody:
                 ", ".join(left),
             )
 
-    def hand_back(self) -> None:
-        """Hand back what has not begun; from any thread, also in a signal handler."""
-        self.engine.call_soon(self._hand_back)
+    def hand_back(self, *, all_of_it: bool = False) -> None:
+        """Hand back what has not begun; from any thread, also in a signal handler.
 
-    def _hand_back(self) -> None:
+        Args:
+            all_of_it: also what has begun, as far as is known here; only when nothing can be running any more.
+        """
+        self.engine.call_soon(self._hand_back, all_of_it)
+
+    def _hand_back(self, all_of_it: bool) -> None:
         for delivery in self.leases:
-            if delivery.claim():
+            if delivery.claim() or all_of_it:
                 delivery.settle(RETURNED)
 
     def flush(self, timeout: float) -> bool:
@@ -270,6 +274,12 @@ def close_all(*, polls: float, flush: float) -> None:
     for custody in list(_custodies.values()):
         custody.close(polls=polls, flush=flush)
     _custodies.clear()
+
+
+def hand_back_all() -> None:
+    """Nothing can be running any more: hand back all that is not settled."""
+    for custody in list(_custodies.values()):
+        custody.hand_back(all_of_it=True)
 
 
 def unsettled() -> list[str]:

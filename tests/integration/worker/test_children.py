@@ -29,6 +29,20 @@ def test_children_recycled_every_few_tasks_lose_nothing_and_no_thread_is_there_a
     assert worker.stop() == 0
 
 
+def test_a_stop_while_children_are_recycled_leaves_nothing_in_flight(start_worker, queues):
+    """What was written to a child that has its last task behind it is put back, and at a stop nobody takes it again."""
+    queues.server.create_queue("sluice", max_receives=50)
+    queues.server.fill("sluice", 400, body("probe.work", ["n", 0.01]))
+    ended = 0
+    for _ in range(2):
+        worker = start_worker("-P", "prefork", "-c", 4, "--max-tasks-per-child", 2)
+        until(lambda worker=worker: len(worker.notes("end")) > 20, "some work")
+        assert worker.stop() == 0
+        assert queues.server.queues["sluice"]["in_flight"] == 0
+        ended += len(worker.notes("end"))
+    assert queues.left() == 400 - ended
+
+
 def test_a_sigterm_to_a_child_is_its_hosts_and_ends_no_task(start_worker, queues):
     queues.server.create_queue("sluice")
     worker = start_worker("-P", "prefork", "-c", 2)
