@@ -49,8 +49,9 @@ class _Step(bootsteps.StartStopStep):
     drain: Drain
 
     def close(self, _: Any) -> None:
-        """Before anything is stopped."""
-        self.drain.begin()
+        """Before anything is stopped; long after the signal where that is what stops it, and no second one then."""
+        if not self.drain.has_begun:
+            self.drain.begin()
 
 
 class Drain:
@@ -82,6 +83,11 @@ class Drain:
 
     def _watch(self, sender: Any, **_: Any) -> None:
         self._worker = sender
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the worker is to stop."""
+        return self._began is not None
 
     def begin(self, **_: Any) -> None:
         """The worker is to stop. In a signal handler, so nothing here may wait. Said again, it must stop now."""

@@ -102,13 +102,15 @@ class Custody:
 
     def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
         self.leases.let_go(delivery)
-        if outcome.kind == "done":
-            self._done.add(delivery.message_id)
-            self._delete(delivery)
-        elif not delivery.is_lost and self.engine.clock.monotonic() < delivery.leased_until:
-            self._keep(delivery, self._counted(delivery, outcome))
-        # Else somebody else may have it, and would lose it by what we do.
-        delivery.intake.settled(delivery)
+        try:
+            if outcome.kind == "done":
+                self._done.add(delivery.message_id)
+                self._delete(delivery)
+            elif not delivery.is_lost and self.engine.clock.monotonic() < delivery.leased_until:
+                self._keep(delivery, self._counted(delivery, outcome))
+            # Else somebody else may have it, and would lose it by what we do.
+        finally:
+            delivery.intake.settled(delivery)  # whatever went wrong, its slot is free
 
     def _counted(self, delivery: Delivery, outcome: Outcome) -> Outcome:
         """The outcome, or that the message has now killed enough processes."""
@@ -133,10 +135,14 @@ class Custody:
                 self._delay(delivery, outcome)
 
         self._leaving[delivery.message_id] = delivery
-        if outcome.kind == "reject":
-            self.dead_letters.send(delivery, outcome.reason, sent)
-        else:
-            self._hops.send(delivery, outcome.after or 0.0, sent)
+        try:
+            if outcome.kind == "reject":
+                self.dead_letters.send(delivery, outcome.reason, sent)
+            else:
+                self._hops.send(delivery, outcome.after or 0.0, sent)
+        except Exception:
+            self._leaving.pop(delivery.message_id, None)
+            raise
 
     def drop(self, delivery: Delivery) -> None:
         """Its lease is lost and it has not begun: forget it (in the engine's thread)."""
@@ -145,10 +151,10 @@ class Custody:
             delivery.intake.left(delivery)
             delivery.intake.settled(delivery)
 
-    def _replace(self, message_id: str) -> None:
+    def _replace(self, message_id: str, newer: Delivery) -> None:
         """Another copy has come further: delete this one, unless it has begun."""
         delivery = self.leases.held(message_id)
-        if delivery is not None and delivery.claim():
+        if delivery is not None and delivery.body == newer.body and delivery.claim():
             self.drop(delivery)
             self._done.add(message_id, for_good=False)
             self._delete(delivery)

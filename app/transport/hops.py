@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 ATTRIBUTE = "sluice-hop"
 #: Messages that are remembered.
 _MOST = 10_000
+#: Hops that a message can take: with the longest delay, some thirty thousand years.
+_MOST_HOPS = 1_000_000_000
 
 _FIFO = Failure(Kind.PERMANENT, "FIFO", "a FIFO queue delays no single message")
 
@@ -41,7 +43,8 @@ class Hops:
         outbox: carries the copies.
         done: what is done here.
         is_ours: whether the message with this id is in our hands, its lease included.
-        replace: called with the id of what is not needed any more, if it is in our hands and has not begun.
+        replace: called with the id of what is not needed any more, if it is in our hands and has not begun, and with
+            what has come further.
         longest: seconds that SQS can hold a message back.
         announce: sends signals.
         most: messages that are remembered.
@@ -54,7 +57,7 @@ class Hops:
         done: Done,
         *,
         is_ours: Callable[[str], bool],
-        replace: Callable[[str], None],
+        replace: Callable[[str, Delivery], None],
         longest: int,
         announce: Announcer,
         most: int = _MOST,
@@ -67,8 +70,8 @@ class Hops:
         self._longest = longest
         self._announce = announce
         self._most = most
-        #: How far each message has come here, by the id that it had at first: its last hop, and its id then.
-        self._ways: OrderedDict[str, tuple[int, str]] = OrderedDict()
+        #: How far each message has come here: its last hop, and its id then.
+        self._ways: OrderedDict[tuple[str, int], tuple[int, str]] = OrderedDict()
         self._episodes: dict[str, Episode] = {}
 
     def __len__(self) -> int:
@@ -82,24 +85,25 @@ class Hops:
         dropped for what is on an earlier hop, as that may count as sent on elsewhere; it takes its place.
         """
         is_copy = ATTRIBUTE in delivery.message_attributes
-        if not is_copy and delivery.message_id not in self._ways:
+        if not is_copy and _way(delivery.message_id, delivery) not in self._ways:
             return True
         first, hop = _hop(delivery)
-        last_hop, last = self._ways.get(first, (0, first))
+        last_hop, last = self._ways.get(_way(first, delivery), (0, first))
         if last != delivery.message_id:
             if self._done.is_for_good(last):
                 return False
             if hop <= last_hop and (last in self._done or self._is_ours(last)):
                 return False
             if hop > last_hop:
-                self._replace(last)
+                self._replace(last, delivery)
         if hop >= last_hop:
-            self._remember(first, hop, delivery.message_id)
+            self._remember(first, hop, delivery)
         return True
 
-    def _remember(self, first: str, hop: int, message_id: str) -> None:
-        self._ways[first] = hop, message_id
-        self._ways.move_to_end(first)
+    def _remember(self, first: str, hop: int, delivery: Delivery) -> None:
+        way = _way(first, delivery)
+        self._ways[way] = hop, delivery.message_id
+        self._ways.move_to_end(way)
         if len(self._ways) > self._most:
             self._ways.popitem(last=False)
 
@@ -118,7 +122,7 @@ class Hops:
             sent(_FIFO)
             return
         first, hop = _hop(delivery)
-        self._remember(first, hop, delivery.message_id)
+        self._remember(first, hop, delivery)
         note = json.dumps({"message_id": first, "hop": hop + 1})
         delay = min(math.ceil(seconds), self._longest)
         copy = copy_of(delivery, delivery.url, note=(ATTRIBUTE, note), delay=delay)
@@ -134,10 +138,20 @@ class Hops:
         return self._episodes[queue]
 
 
+def _way(first: str, delivery: Delivery) -> tuple[str, int]:
+    """Names a message over all its hops: by the id that it had at first and by its content, which no copy can change.
+
+    The id alone would let any message name itself another's copy, and have that one dropped.
+    """
+    return first, hash(delivery.body)
+
+
 def _hop(delivery: Delivery) -> tuple[str, int]:
     """Of which message it is a copy, and which hop it is on; what says neither is the first message itself."""
     try:
         said = json.loads(delivery.message_attributes[ATTRIBUTE]["StringValue"])
-        return str(said["message_id"]), int(said["hop"])
-    except (KeyError, TypeError, ValueError):
+        first, hop = said["message_id"], said["hop"]
+    except (KeyError, TypeError, ValueError, RecursionError):
         return delivery.message_id, 0
+    is_said = isinstance(first, str) and type(hop) is int and 0 < hop < _MOST_HOPS
+    return (first, hop) if is_said else (delivery.message_id, 0)

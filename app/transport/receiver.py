@@ -212,22 +212,25 @@ class Receiver:
         self._custody.receives_in_flight -= 1
         self._window.release(reservation)
         messages = answer if isinstance(answer, Failure) else messages_in(answer)
-        if isinstance(messages, Failure):
-            self._failed(messages)
-        else:
-            self._episode.worked()
-            self._is_missing = False
-            self._not_before = 0.0
-            self._crowd.received(url, len(messages))
-            self._polls.answered(asked=ask.count, got=len(messages), slots=self._window.size)
-            now = self._engine.clock.monotonic()
-            # A lease begins when SQS hands the message out: at the end of the wait, and not before the answer could
-            # have been on its way.
-            since = max(asked_at, now - min(_ANSWER_TAKES, self._options.visibility * _ANSWER_PART))
-            self._take([self._delivery(message, url, since) for message in messages])
-            if not messages and now - asked_at < _EMPTY_TAKES:
-                self._not_before = asked_at + _EMPTY_TAKES
-        self.consider()
+        try:
+            if isinstance(messages, Failure):
+                self._failed(messages)
+            else:
+                self._received(messages, ask, url, asked_at)
+        finally:
+            self.consider()  # whatever came of it: who does not ask again is silent for ever
+
+    def _received(self, messages: list[dict[str, Any]], ask: Ask, url: str, asked_at: float) -> None:
+        self._episode.worked()
+        self._is_missing = False
+        now = self._engine.clock.monotonic()
+        self._not_before = asked_at + _EMPTY_TAKES if not messages and now - asked_at < _EMPTY_TAKES else 0.0
+        self._crowd.received(url, len(messages))
+        self._polls.answered(asked=ask.count, got=len(messages), slots=self._window.size)
+        # A lease begins when SQS hands the message out: at the end of the wait, and not before the answer could have
+        # been on its way.
+        since = max(asked_at, now - min(_ANSWER_TAKES, self._options.visibility * _ANSWER_PART))
+        self._take([self._delivery(message, url, since) for message in messages])
 
     def _delivery(self, message: dict[str, Any], url: str, since: float) -> Delivery:
         return Delivery(
@@ -243,12 +246,24 @@ class Receiver:
     def _take(self, deliveries: list[Delivery]) -> None:
         if self._lateness is not None and (report := self._lateness.received(each.sent_at for each in deliveries)):
             logger.warning(report)
-        wanted = [delivery for delivery in deliveries if self._custody.take(delivery)]
+        wanted = [delivery for delivery in deliveries if self._is_taken(delivery)]
         for delivery in wanted:
             self._window.hold(delivery)
         if wanted and (self._is_stopped or not self._intake.deliver(wanted)):
             for delivery in wanted:
                 delivery.settle(RETURNED)
+
+    def _is_taken(self, delivery: Delivery) -> bool:
+        """Whether it is in our hands now and to run. What goes wrong with one must keep none of the others away."""
+        try:
+            return self._custody.take(delivery)
+        except Exception:
+            logger.exception(
+                "Queue %s: message %s could not be taken, and comes back when its lease is over",
+                delivery.queue,
+                delivery.message_id,
+            )
+            return False
 
     def _failed(self, failure: Failure) -> None:
         if self._engine.clock.monotonic() < self._not_before and self._episode.failures:

@@ -37,6 +37,18 @@ def test_what_runs_finishes_and_what_waits_goes_back_at_once(pool, start_worker,
     assert members(worker.process.pid) == []
 
 
+@pytest.mark.parametrize("pool", POOLS)
+def test_without_any_other_message_a_running_task_has_all_the_time_that_it_was_promised(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", pool, "-c", 1)
+    queues.send(body("probe.work", ["runs", 6.0]))
+    worker.wait_for_notes("start", ["runs"])
+    worker.signal()
+    assert worker.ended() == 0
+    assert worker.notes("end") == ["runs"]
+    assert (queues.left(), queues.server.queues["sluice"]["in_flight"]) == (0, 0)
+
+
 @pytest.mark.parametrize("pool", ["prefork", "gevent"])
 def test_at_the_deadline_what_still_runs_is_killed_and_then_handed_back(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)

@@ -244,7 +244,24 @@ def test_messages_without_room_for_the_note_are_all_their_own(world):
     assert world.receive("copy-b", ten) is not None
 
 
-@pytest.mark.parametrize("said", ["", "5", "{}", '{"message_id": "root"}', '{"hop": "x", "message_id": "root"}'])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "5",
+        "{}",
+        '{"message_id": "root"}',
+        '{"hop": "x", "message_id": "root"}',
+        '{"hop": Infinity, "message_id": "root"}',
+        '{"hop": NaN, "message_id": "root"}',
+        '{"hop": true, "message_id": "root"}',
+        '{"hop": -5, "message_id": "root"}',
+        '{"hop": 1.5, "message_id": "root"}',
+        '{"hop": 1, "message_id": ["root"]}',
+        '{"hop": %s, "message_id": "root"}' % ("9" * 4_000),
+        "[" * 100_000,
+    ],
+)
 def test_a_note_that_says_nothing_does_no_harm(world, said):
     broken = {ATTRIBUTE: {"DataType": "String", "StringValue": said}}
     mine = world.hop(message_id="a", attributes=broken)
@@ -253,8 +270,21 @@ def test_a_note_that_says_nothing_does_no_harm(world, said):
     assert world.receive("b", broken) is not None
 
 
+def test_a_message_that_names_itself_a_copy_of_another_does_that_one_no_harm(world):
+    """Who may send to the queue may write what he wants, and must not have others' messages dropped."""
+    victim = world.receive("victim")
+    mallory = delivery(world.custody, FakeIntake(), message_id="mallory", body='{"another": "call"}')
+    mallory.message_attributes = note("victim", 5)
+    assert world.custody.take(mallory)
+    world.engine.advance(1)
+    assert (world.deleted(), victim.is_claimed) == ([], False)
+    victim.settle(RETURNED)
+    world.engine.advance(1)
+    assert world.receive("victim") is not None
+
+
 def test_only_so_many_are_remembered_and_none_that_takes_no_hop(engine):
-    nobody = {"is_ours": lambda _: False, "replace": lambda _: None, "announce": Announcer()}
+    nobody = {"is_ours": lambda _: False, "replace": lambda *_: None, "announce": Announcer()}
     hops = Hops(engine, None, Done(), longest=900, most=100, **nobody)
     for n in range(1000):
         mine = delivery(Custody(engine, Options()), message_id=f"copy-{n}")

@@ -323,3 +323,34 @@ def test_never_more_is_received_than_there_are_slots_and_all_is_done_once(slots,
     window = world.intake._window
     assert (window.held, window.held_bytes, window._reserved.total(), window._reserved_bytes) == (0, 0, 0, 0)
     assert len(world.custody.leases) == len(world.custody.outbox) == 0
+
+
+def test_a_message_that_nothing_was_prepared_for_keeps_neither_others_nor_the_next_receive_away(monkeypatch, caplog):
+    world = World()
+    take = world.custody.take
+
+    def take_or_fail(delivery):
+        if delivery.body == "odd":
+            raise OverflowError
+        return take(delivery)
+
+    monkeypatch.setattr(world.custody, "take", take_or_fail)
+    world.send("orders", body="odd")
+    world.send("orders", 3)
+    world.consume("orders")
+    world.engine.advance(1)
+    world.send("orders")
+    world.engine.advance(1)
+    assert len(world.given) == 4
+    assert "could not be taken, and comes back" in caplog.text
+
+
+def test_nor_does_anything_else_that_goes_wrong_with_an_answer(monkeypatch):
+    world = World()
+    world.consume("orders")
+    receiver = world.intake._receivers["orders"]
+    monkeypatch.setattr(receiver, "_take", lambda _: 1 / 0)
+    world.send("orders")
+    with pytest.raises(ZeroDivisionError):
+        world.engine.advance(1)
+    assert receiver.in_flight == 1
