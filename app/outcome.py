@@ -12,7 +12,13 @@ from typing import Any, Literal
 
 from billiard.einfo import ExceptionWithTraceback
 from billiard.exceptions import WorkerLostError
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject, Retry
+from celery.utils.serialization import UnpickleableExceptionWrapper
+from kombu.utils.encoding import safe_repr
+
+#: Packages whose exceptions every process here has, and what such an exception may be made of.
+_KNOWN = frozenset({"builtins", "billiard", "celery"})
+_PLAIN = (str, int, float, bool, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +57,41 @@ def reject(reason: str) -> Outcome:
     return Outcome("reject", reason=reason)
 
 
+class Told(Exception):
+    """Stands for an exception of another process: all that is left of it is what it says of itself."""
+
+    def __repr__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
 def decide(info: Any) -> None:
-    """Write into a failed task's `ExceptionInfo` what it means, and make sure that it can leave this process."""
+    """Write into a failed task's `ExceptionInfo` what it means, and make it one that any process can read.
+
+    An exception of a class that only this process knows, or that cannot be made again of its arguments, would end the
+    worker that reads it.
+    """
     error = exception_in(info)
     info.outcome = _of_exception(error)
-    if isinstance(error, Reject) and not isinstance(error.reason, str):
-        info.exception = Reject(info.outcome.reason, error.requeue)  # its reason may be anything
+    info.exception = _readable(error)
+    info.type = type(info.exception)
+
+
+def _readable(error: Any) -> Any:
+    if isinstance(error, Reject):
+        return Reject(_reason(error), error.requeue)
+    if isinstance(error, Retry):
+        return Retry(str(error), exc=None if error.exc is None else _readable(error.exc))
+    if isinstance(error, Ignore):
+        return Ignore()
+    if isinstance(error, UnpickleableExceptionWrapper):  # Celery's own, for the same
+        return Told(error.text)
+    is_known = type(error).__module__.partition(".")[0] in _KNOWN and not getattr(error, "__dict__", None)
+    return error if is_known and all(type(each) in _PLAIN for each in error.args) else Told(safe_repr(error))
+
+
+def _reason(error: Any) -> str:
+    """What was written for people; an exception's own words may repeat what the task was given."""
+    return error.reason if isinstance(error.reason, str) else type(error.reason).__name__
 
 
 def of(info: Any) -> Outcome:
@@ -75,7 +110,5 @@ def _of_exception(error: Any) -> Outcome:
     if isinstance(error, WorkerLostError):
         return LOST
     if isinstance(error, Reject) and not error.requeue:
-        # What was written for people; an exception's own words may repeat what the task was given.
-        reason = error.reason if isinstance(error.reason, str) else type(error.reason).__name__
-        return reject(f"the task rejected it: {reason}")
+        return reject(f"the task rejected it: {_reason(error)}")
     return retry(reason=type(error).__name__)

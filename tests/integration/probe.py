@@ -185,6 +185,12 @@ def hang_softly(name: str) -> None:
     note("end", name)
 
 
+def _known_here_only() -> type[Exception]:
+    """An exception's class as libraries make them while they run: other processes have not got it."""
+    globals()["NotFound"] = type("NotFound", (Exception,), {"__module__": __name__})
+    return globals()["NotFound"]
+
+
 @task(bind=True)
 def end(self: Any, name: str, how: str) -> None:
     """End in the way that is asked for, the first time that the message is received; after that, well."""
@@ -195,8 +201,8 @@ def end(self: Any, name: str, how: str) -> None:
     if how == "ignore":
         raise Ignore
     if is_first:
-        if how == "raise":
-            raise ValueError("as asked")
+        if how.startswith("raise"):
+            raise (ValueError if how == "raise" else _known_here_only())("as asked")
         if how == "requeue":
             raise Reject("as asked", requeue=True)
         if how.startswith("reject"):

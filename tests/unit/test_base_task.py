@@ -8,7 +8,7 @@ import pytest
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import WorkerLostError
 from celery import Celery
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celery.worker.request import create_request_cls
 
 from app import outcome
@@ -154,6 +154,40 @@ def test_it_decides_while_it_has_the_exception_and_what_it_decided_can_leave_the
     info = raised(error)
     Worker.prepare_result(None, (1, info, 0.1))
     assert outcome.of(pickle.loads(pickle.dumps(info))) == decided
+
+
+class OfOneProcess(Exception):
+    """Cannot be made again of what it has kept."""
+
+    def __init__(self, number, *, text):
+        super().__init__(number)
+        self.text = text
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (OfOneProcess(5, text="x"), "OfOneProcess(5)"),
+        (ValueError(OfOneProcess(5, text="x")), "ValueError(OfOneProcess(5))"),
+        (Retry("later", exc=OfOneProcess(5, text="x"), when=5), "OfOneProcess(5)"),
+        (ValueError("plain"), "ValueError('plain')"),
+    ],
+)
+def test_what_it_sends_can_be_read_by_a_process_that_has_not_the_exceptions_class(error, shown, monkeypatch):
+    info = raised(error)
+    Worker.prepare_result(None, (1, info, 0.1))
+    sent = pickle.dumps(info)
+    monkeypatch.delattr(f"{OfOneProcess.__module__}.OfOneProcess", raising=False)
+    received = pickle.loads(sent)
+    error = outcome.exception_in(received)
+    assert repr(error.exc if isinstance(error, Retry) else error) == shown
+
+
+@pytest.mark.parametrize("kind", [MemoryError, SystemExit, Ignore, Retry, Reject, SoftTimeLimitExceeded])
+def test_what_celery_looks_for_in_the_parent_is_still_there(kind):
+    info = raised(kind("x"))
+    Worker.prepare_result(None, (1, info, 0.1))
+    assert type(outcome.exception_in(pickle.loads(pickle.dumps(info)))) is kind
 
 
 def test_of_a_task_that_succeeded_there_is_nothing_to_decide():

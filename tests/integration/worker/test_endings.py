@@ -6,7 +6,7 @@ import pytest
 from harness import POOLS, body, until
 
 #: Each ends so on its first receive. What is true of its second: whether it ran again.
-COMES_BACK = ["raise", "requeue", "memory", "exit", "retry"]
+COMES_BACK = ["raise", "raise-strange", "requeue", "memory", "exit", "retry"]
 
 
 @pytest.mark.parametrize("pool", POOLS)
