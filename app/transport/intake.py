@@ -77,6 +77,8 @@ class Intake:
         #: What the consumer was given and has not settled; and what of it waits for its task's rate limit.
         self.given: dict[str, Delivery] = {}
         self._rate_limited: set[Delivery] = set()
+        #: What is kept until it is due.
+        self._kept: set[Delivery] = set()
         self._is_looking = False
         self._is_pumping = False
         self._is_draining = False
@@ -194,10 +196,12 @@ class Intake:
         return self._places is None or len(self.given) - len(self._rate_limited) < self._places()
 
     def postpone(self, delivery: Delivery, seconds: float) -> None:
-        """It was given, and is not due yet: keep it if it soon is, else have it come again then."""
+        """It was given, and is not due yet: keep it if it soon is and leaves room for others, else send it again."""
         self.given.pop(delivery.tag, None)
         due_at = self._custody.engine.clock.monotonic() + seconds
-        if seconds <= _SOON and due_at < delivery.leased_until:
+        has_room = 2 * len(self._kept) < self._window.size
+        if seconds <= _SOON and due_at < delivery.leased_until and has_room:
+            self._kept.add(delivery)
             self._custody.engine.call_soon(self._keep, delivery, seconds)
         else:
             delivery.settle(early(seconds))
@@ -206,6 +210,7 @@ class Intake:
         self._custody.engine.call_later(seconds, self._due, delivery)
 
     def _due(self, delivery: Delivery) -> None:
+        self._kept.discard(delivery)
         if not self.deliver([delivery]):
             delivery.settle(RETURNED)
 
@@ -214,7 +219,13 @@ class Intake:
         self._rate_limited.add(delivery)
         if delivery.is_settled:  # handed back by the engine's thread in between: nobody takes it off the list then
             self._rate_limited.discard(delivery)
+        self._custody.engine.call_soon(self._limited, delivery)
         self.fill_places()
+
+    def _limited(self, delivery: Delivery) -> None:
+        """In the engine's thread: the other queues may ask for more."""
+        self._window.limit(delivery)
+        self._look()
 
     def fill_places(self) -> None:
         """Give what waits, if there are places; from any thread."""
@@ -229,7 +240,9 @@ class Intake:
     def entered(self, delivery: Delivery) -> None:
         """The pool has it."""
         self._in_pool.add(delivery)
-        self._rate_limited.discard(delivery)
+        if delivery.rate_limited_at is not None:
+            self._rate_limited.discard(delivery)
+            self._custody.engine.call_soon(self._window.unlimit, delivery)
 
     def left(self, delivery: Delivery) -> None:
         """It is settled; from any thread."""

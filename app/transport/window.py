@@ -40,6 +40,9 @@ class Window:
         self._held_bytes = 0
         self._reserved_bytes = 0
         self._expected: dict[str, float] = {}
+        # What waits for a rate limit keeps its own queue's slots and nobody else's: the pool may be idle meanwhile.
+        self._limited: set[Delivery] = set()
+        self._limited_of: Counter[str] = Counter()
 
     def __repr__(self) -> str:
         return f"<Window: {self.held} of {self.size} slots held, {self._all_reserved} reserved>"
@@ -70,7 +73,8 @@ class Window:
             queue: the queue's name.
             cap: the most messages of this queue, held or asked for.
         """
-        free = self._size() - self._all_held - self._all_reserved
+        others_limited = len(self._limited) - self._limited_of[queue]
+        free = self._size() - (self._all_held - others_limited) - self._all_reserved
         if cap is not None:
             free = min(free, cap - self._held[queue] - self._reserved[queue])
         return 0 if free <= 0 else min(free, self._fitting(queue))
@@ -87,8 +91,8 @@ class Window:
 
     @property
     def is_full(self) -> bool:
-        """Whether every slot has its message."""
-        return self._all_held >= self._size()
+        """Whether every slot has its message, and none of them only waits for a rate limit."""
+        return self._all_held - len(self._limited) >= self._size()
 
     def reserve(self, queue: str, count: int) -> Reservation:
         """Keep slots for the messages that a poll may bring; none, for one whose single message finds its place."""
@@ -112,8 +116,22 @@ class Window:
         expected = self._expected.get(delivery.queue, 0.0)
         self._expected[delivery.queue] = max(1.0, delivery.size, expected * _SHRINK)
 
+    def limit(self, delivery: Delivery) -> None:
+        """A message waits for its task's rate limit: it is in nobody's way but its own queue's."""
+        if delivery not in self._limited and not delivery.is_settled:
+            self._limited.add(delivery)
+            self._limited_of[delivery.queue] += 1
+
+    def unlimit(self, delivery: Delivery) -> None:
+        """It waits no more."""
+        if delivery in self._limited:
+            self._limited.discard(delivery)
+            self._limited_of[delivery.queue] -= 1
+
     def free_slot(self, delivery: Delivery) -> None:
         """A message is settled."""
+        if self._limited:
+            self.unlimit(delivery)
         self._held[delivery.queue] -= 1
         self._all_held -= 1
         self._held_bytes -= delivery.size

@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 from celery import Celery
-from harness import body, until
+from harness import body, table_of_queues, until
 
 #: So short a longest delay that a few seconds take several hops.
 HOPS = {"PROBE_LIMITS": json.dumps({"longest_delay": 2})}
@@ -150,6 +150,18 @@ def test_what_a_rate_limit_holds_back_keeps_no_other_task_from_the_pool(start_wo
     queues.send(*(body("probe.work", [f"free-{n}"]) for n in range(2)))
     worker.wait_for_notes("end", ["free-0", "free-1"])
     assert len(worker.notes("end")) < 8
+
+
+def test_nor_another_queue_from_the_worker(start_worker, queues, tmp_path):
+    for name in ("sluice", "other"):
+        queues.server.create_queue(name)
+    environment = table_of_queues(tmp_path, "sluice", "other")
+    worker = start_worker("-P", "prefork", "-c", 2, environment=environment)
+    queues.send(*(body("probe.limited", [f"limited-{n}"]) for n in range(40)))
+    worker.wait_for_notes("start", ["limited-0"])
+    names = [f"free-{n}" for n in range(30)]
+    queues.send(*(body("probe.work", [name]) for name in names), queue="other")
+    worker.wait_for_notes("end", names, within=12)
 
 
 def test_nobody_keeps_a_message_longer_than_sqs_allows_and_the_task_ends_all_the_same(start_worker, queues):

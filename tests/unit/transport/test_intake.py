@@ -263,7 +263,7 @@ def test_what_is_soon_due_is_kept_and_given_then():
 
 
 def test_meanwhile_it_takes_no_place_of_the_pools():
-    world = postponed(4.0, slots=1, most=10, grows_to=10)
+    world = postponed(4.0, slots=2, most=10, grows_to=10)
     world.send("orders", 3, body='{"is": "due"}')
     world.engine.advance(1)
     assert len(world.given) == 3
@@ -360,3 +360,27 @@ def test_what_is_handed_back_before_it_waits_is_counted_nowhere():
     one.settle(RETURNED)
     one.limit_rate()
     assert one not in world.intake._rate_limited
+
+
+def test_what_a_rate_limit_holds_back_keeps_slots_from_its_own_queue_only():
+    world = limited()
+    world.engine.advance(1)
+    assert len(world.given) == world.intake._window.size
+    limit = world.intake._give
+    world.intake._give = lambda delivery: (limit if delivery.queue == "orders" else world._give)(delivery)
+    world.seconds = 0.1
+    world.send("bills", 50)
+    world.consume("bills")
+    world.engine.advance(30)
+    assert sum(delivery.queue == "bills" for delivery in world.given) == 50
+    assert sum(delivery.queue == "orders" for delivery in world.given) <= 20
+
+
+def test_what_is_kept_until_it_is_due_takes_half_of_the_slots_at_most():
+    world = postponed(4.0, slots=4, grows_to=4)
+    world.send("orders", 9)
+    world.engine.advance(1)
+    assert (len(sends(world)), world.intake._window.held) == (8, 2)
+    world.engine.advance(4)
+    assert len(world.given) == 2
+    assert not world.intake._kept
