@@ -10,6 +10,8 @@ import datetime as dt
 import math
 from typing import Any
 
+from celery.utils.time import maybe_iso8601
+
 #: The longest DelaySeconds.
 #: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 LONGEST = 900
@@ -21,10 +23,10 @@ def seconds_until_due(headers: dict[str, Any], *, now: float) -> float:
     A time without a zone is UTC, as Celery reads it, whatever its `timezone` is.
     """
     eta = headers.get("eta")
-    if not isinstance(eta, str):
+    if not isinstance(eta, str) or not eta:
         return 0.0
     try:
-        due = dt.datetime.fromisoformat(eta)
+        due: dt.datetime = maybe_iso8601(eta)  # as Celery's workers read it
         return max(0.0, (due if due.tzinfo else due.replace(tzinfo=dt.UTC)).timestamp() - now)
     except (ValueError, OverflowError):
         return 0.0  # the worker says what is wrong with it

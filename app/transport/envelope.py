@@ -8,6 +8,8 @@ import datetime as dt
 import json
 from typing import Any
 
+from celery.utils.time import maybe_iso8601
+
 from app.errors import UndecodableMessage
 
 #: Encodings of the inner body that kombu knows; its Redis and SQS transports write base64, ours plain text.
@@ -48,6 +50,8 @@ def checked_body(body: Any) -> Any:
         raise UndecodableMessage("the inner body is neither [args, kwargs, embed] nor an object with args")
     if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(embed, dict | None)):
         raise UndecodableMessage("a task's args must be a list, its kwargs an object")
+    if isinstance(body, dict):
+        _check_headers({name: value for name, value in body.items() if name in _HEADERS})
     return body
 
 
@@ -71,6 +75,8 @@ def _checked(payload: Any) -> dict[str, Any]:
         raise UndecodableMessage("the inner 'body' must be a string")
     if properties.get("body_encoding") not in _BODY_ENCODINGS:
         raise UndecodableMessage("the 'body_encoding' is unknown")
+    if not all(isinstance(payload.get(name), str | None) for name in ("content-type", "content-encoding")):
+        raise UndecodableMessage("'content-type' and 'content-encoding' must be strings")
     _check_headers(headers)
     return payload
 
@@ -82,6 +88,8 @@ def _check_headers(headers: dict[str, Any]) -> None:
             raise UndecodableMessage(f"the header {name!r} is of the wrong kind")
     if "task" in headers and "id" not in headers:
         raise UndecodableMessage("the header 'id' is missing")
+    if any(name in headers and headers[name] in _NO_TIMES for name in ("eta", "expires")):
+        raise UndecodableMessage("the headers 'eta' and 'expires' must be times where they are there")
     if not _is_near(headers.get("eta")):
         raise UndecodableMessage("the header 'eta' is out of all bounds")
     limits = headers.get("timelimit")
@@ -95,15 +103,19 @@ def _is_near(eta: str | None) -> bool:
     What is no time at all Celery refuses by itself.
     """
     try:
-        return eta is None or dt.MINYEAR < dt.datetime.fromisoformat(eta).year < dt.MAXYEAR
+        return eta is None or dt.MINYEAR < maybe_iso8601(eta).year < dt.MAXYEAR
     except ValueError:
         return True
 
 
 def _is_limit(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
+    return value is None or (type(value) in (int, float) and 0 <= value <= _LONGEST_LIMIT)
 
 
+#: What is false for Celery and not None, where it expects a time.
+_NO_TIMES = ("", 0)
+#: Seconds that a time limit may have: some thirty years.
+_LONGEST_LIMIT = 1e9
 #: What each header may be where it is there at all (Celery's message protocol 2).
 _HEADERS: dict[str, Any] = {
     "task": str,

@@ -46,6 +46,11 @@ def test_what_may_be_missing_is_there():
         ({"timelimit": [5, "x"]}, "two numbers"),
         ({"timelimit": [True, None]}, "two numbers"),
         ({"timelimit": [-1, None]}, "two numbers"),
+        ({"timelimit": [10**400, None]}, "two numbers"),
+        ({"timelimit": [float("inf"), None]}, "two numbers"),
+        ({"eta": ""}, "must be times"),
+        ({"expires": ""}, "must be times"),
+        ({"expires": 0}, "must be times"),
         ({"retries": None}, "'retries' is of the wrong kind"),
         ({"eta": "0001-01-01T00:00:00+14:00"}, "'eta' is out of all bounds"),
         ({"eta": "9999-12-31T23:59:59"}, "'eta' is out of all bounds"),
@@ -55,6 +60,12 @@ def test_headers_that_would_fail_where_nothing_is_settled_any_more_are_refused(h
     """In the pool Celery has taken a place for the task, and gives none back."""
     with pytest.raises(UndecodableMessage, match=reason):
         envelope.decode(made(headers=headers))
+
+
+@pytest.mark.parametrize("wrong", [{"content-encoding": 5}, {"content-type": []}])
+def test_neither_is_a_content_type_that_is_none_taken(wrong):
+    with pytest.raises(UndecodableMessage, match="must be strings"):
+        envelope.decode(made(**wrong))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +93,12 @@ def test_the_arguments_of_a_task_pass(body):
 
 
 @pytest.mark.parametrize(
-    "body", [None, 5, "x", [], [[], {}], [{}, {}, {}], [[], [], {}], [[], {}, 5], {}, {"args": {}}, {"kwargs": {}}]
+    "body",
+    [
+        *(None, 5, "x", [], [[], {}], [{}, {}, {}], [[], [], {}], [[], {}, 5], {}, {"args": {}}, {"kwargs": {}}),
+        *({"args": [], "task": "t", "id": []}, {"args": [], "task": "t"}, {"args": [], "timelimit": "ab"}),
+        {"args": [], "eta": "0001-01-01T00:00:00+14:00"},
+    ],
 )
 def test_what_is_no_call_of_a_task_is_refused(body):
     """Before Celery has promised anything."""
