@@ -11,9 +11,10 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from app.resilience import backoff
 from app.transport import hops
 from app.transport.copies import copy_of
-from app.transport.engine import Failure
+from app.transport.engine import Failure, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,9 @@ ATTRIBUTE = "sluice"
 _LONGEST = 4_096
 #: Seconds until a queue that had no dead-letter queue, or could not be asked, is asked again.
 _ASK_AGAIN = 60.0
+#: How often it is asked before it counts as one that could not be, and seconds until the second time.
+_ATTEMPTS, _FIRST_PAUSE = 4, 0.5
+_PASSES = (Kind.PASSING, Kind.THROTTLED)
 
 
 @dataclass(slots=True)
@@ -119,8 +123,17 @@ class DeadLetters:
         place.waiting.append(then)
         if not place.is_asking:
             place.is_asking, place.asked_at = True, self._engine.clock.monotonic()
-            parameters = {"QueueUrl": url, "AttributeNames": ["RedrivePolicy"]}
-            self._engine.calls.call("GetQueueAttributes", parameters, lambda answer: self._policy(place, answer))
+            self._ask(place, url, attempt=1)
+
+    def _ask(self, place: _Place, url: str, *, attempt: int) -> None:
+        def answered(answer: dict[str, Any] | Failure) -> None:
+            if isinstance(answer, Failure) and answer.kind in _PASSES and attempt < _ATTEMPTS:
+                pause = backoff.delay(attempt, first=_FIRST_PAUSE, most=_ASK_AGAIN)
+                self._engine.call_later(pause, lambda: self._ask(place, url, attempt=attempt + 1))
+            else:
+                self._policy(place, answer)
+
+        self._engine.calls.call("GetQueueAttributes", {"QueueUrl": url, "AttributeNames": ["RedrivePolicy"]}, answered)
 
     def _policy(self, place: _Place, answer: dict[str, Any] | Failure) -> None:
         arn = None if isinstance(answer, Failure) else _target(answer)

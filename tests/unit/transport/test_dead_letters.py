@@ -9,9 +9,11 @@ from fake_engine import PASSING, PERMANENT, FakeIntake, delivery, sent, well
 
 from app.outcome import LOST, reject
 from app.transport.custody import Custody
+from app.transport.engine import Failure, Kind
 from app.transport.options import Options
 
 POLICY = {"Attributes": {"RedrivePolicy": json.dumps({"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:123:orders-dead"})}}
+DENIED = Failure(Kind.CREDENTIALS, "AccessDenied")
 PLACE = "https://sqs/123/orders-dead"
 
 
@@ -87,7 +89,7 @@ def test_what_the_dead_letter_queue_refuses_comes_back(world, caplog):
     assert mine.message_id in caplog.text
 
 
-@pytest.mark.parametrize("attributes", [{}, {"Attributes": {}}, {"Attributes": {"RedrivePolicy": "5"}}, PASSING])
+@pytest.mark.parametrize("attributes", [{}, {"Attributes": {}}, {"Attributes": {"RedrivePolicy": "5"}}, DENIED])
 def test_without_a_dead_letter_queue_it_comes_back_and_that_is_asked_once_a_minute(world, attributes, caplog):
     world.answers["GetQueueAttributes"] = [attributes]
     for n in range(3):
@@ -99,6 +101,14 @@ def test_without_a_dead_letter_queue_it_comes_back_and_that_is_asked_once_a_minu
     world.answers["GetQueueAttributes"] = [POLICY]
     world.rejected(message_id="later")
     assert len(world.sent()) == 1
+
+
+def test_a_server_that_cannot_say_for_a_moment_is_asked_again(world, caplog):
+    world.answers["GetQueueAttributes"] = [PASSING, PASSING, POLICY]
+    world.rejected()
+    assert world.called("GetQueueAttributes") == 3
+    assert len(world.sent()) == 1
+    assert "left to" not in caplog.text
 
 
 def test_a_message_that_has_ten_attributes_goes_without_the_reason(world):
