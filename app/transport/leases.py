@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from app.outcome import RETURNED
 from app.signals import lease_lost
 from app.transport.aws import MAX_VISIBILITY
+from app.transport.outbox import OUTDATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,6 +142,8 @@ class Leases:
         if failure is None:
             delivery.leased_until = until
             self._plan(delivery)
+        elif failure is OUTDATED:
+            self._renew(delivery)
         else:
             self._lose(delivery, str(failure))
 

@@ -7,6 +7,7 @@ for some tens of milliseconds, and each entry's own result is looked at.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ class _Entry:
     copy: Copy | None = None
     #: Whether it keeps the message invisible for one that is in work: senseless once that is settled, and harmful.
     renews: bool = False
+    #: When the delivery's task must have ended, as far as was known when the renewal was made.
+    ends_at: float | None = None
     attempts: int = 0
 
     @property
@@ -65,12 +68,14 @@ class _Entry:
         """Its bytes, as far as they are limited."""
         return 0 if self.copy is None else self.copy.size
 
-    def as_json(self, number: int) -> dict[str, Any]:
+    def as_json(self, number: int, now: float) -> dict[str, Any]:
         if self.copy is not None:
             return {"Id": str(number), **self.copy.entry}
         entry: dict[str, Any] = {"Id": str(number), "ReceiptHandle": self.delivery.receipt}
         if self.visible_in is not None:
-            entry["VisibilityTimeout"] = self.visible_in
+            # Sent late, as the first try failed, it must not reach further than it was to.
+            left = self.visible_in if self.ends_at is None else max(1, math.ceil(self.ends_at - now))
+            entry["VisibilityTimeout"] = min(self.visible_in, left)
         return entry
 
 
@@ -118,9 +123,12 @@ class Outbox:
         self._add(_Entry(delivery, done, until, visible_in=round(seconds)))
 
     def renew(self, delivery: Delivery, seconds: int, done: Callable[[Failure | None], None], *, until: float) -> None:
-        """Keep the message invisible for so long; not sent any more once the delivery is settled."""
+        """Keep the message invisible for so long; not sent any more once the delivery is settled.
+
+        If its time limit becomes another one before it is sent, `done` gets `OUTDATED`.
+        """
         self._count += 1
-        self._add(_Entry(delivery, done, until, visible_in=seconds, renews=True))
+        self._add(_Entry(delivery, done, until, visible_in=seconds, renews=True, ends_at=delivery.ends_at))
 
     def send(self, delivery: Delivery, copy: Copy, done: Callable[[Failure | None], None], *, until: float) -> None:
         """Send a copy of the message. Where an answer is lost it is sent again: there may be two of it then."""
@@ -151,6 +159,8 @@ class Outbox:
         for entry in self._gathered.pop(key, []):
             if entry.renews and entry.delivery.is_settled:
                 self._end(entry, None)
+            elif entry.renews and entry.delivery.ends_at != entry.ends_at:
+                self._end(entry, OUTDATED)
             else:
                 wanted.append(entry)
         if wanted:
@@ -158,9 +168,10 @@ class Outbox:
 
     def _send(self, key: tuple[str, str], entries: list[_Entry]) -> None:
         url, action = key
-        parameters = {"QueueUrl": url, "Entries": [entry.as_json(number) for number, entry in enumerate(entries)]}
+        now = self._engine.clock.monotonic()
+        parameters = {"QueueUrl": url, "Entries": [entry.as_json(number, now) for number, entry in enumerate(entries)]}
         # One call that hangs must leave time for another: a renewal is due when four tenths of the lease are left.
-        left = min(entry.until for entry in entries) - self._engine.clock.monotonic()
+        left = min(entry.until for entry in entries) - now
         self._engine.calls.call(
             action,
             parameters,
@@ -213,6 +224,8 @@ class Outbox:
         return self._episodes[key]
 
 
+#: A renewal was not sent, as it would reach further than it may.
+OUTDATED = Failure(Kind.PASSING, "Outdated")
 _UNSAID = Failure(Kind.PASSING, "NotUnderstood", "the answer does not say what became of the entry")
 
 

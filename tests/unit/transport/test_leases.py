@@ -215,6 +215,20 @@ def test_renewal_ends_with_the_time_limit(engine, queue, custody, caplog, limit)
     assert sum("its time limit is over and it still runs" in each for each in caplog.messages) == 1
 
 
+def test_a_renewal_that_is_tried_again_after_the_start_reaches_no_further_than_the_new_limit(engine, queue, custody):
+    mine = queue.give(custody)
+    custody.take(mine)
+    engine.advance(30)
+    queue.is_down = True
+    engine.advance(10)
+    mine.enter_pool(limit=None)
+    mine.started(limit=5.0)
+    queue.is_down = False
+    engine.advance(15)
+    assert queue.hidden_until[mine.message_id] <= mine.received_at + 60
+    assert mine.leased_until <= mine.received_at + 60
+
+
 def test_a_time_limit_that_ends_within_the_lease_costs_no_renewal(engine, queue, custody):
     running(queue, custody, limit=50)
     engine.advance(59)
