@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.outcome import Outcome
-    from app.transport.delivery import Delivery
+    from app.transport.custody.delivery import Delivery
     from app.transport.intake import Intake
 
 logger = logging.getLogger(__name__)

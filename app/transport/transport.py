@@ -18,7 +18,7 @@ from app.transport.options import Options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.transport.delivery import Delivery
+    from app.transport.custody.delivery import Delivery
 
 #: Seconds for a plain client's last deletes, when it closes its connection.
 _FLUSH = 5.0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from probe import work
 
-from app.transport import custody
+from app.transport.custody import custody
 
 
 def made_of():

@@ -7,7 +7,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from app.testing.clock import ManualClock
-from app.transport.delivery import Delivery
+from app.transport.custody.delivery import Delivery
 from app.transport.engine import Failure, Kind
 
 PASSING = Failure(Kind.PASSING, "InternalError")

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from app.transport import aws
 from app.transport.engine import Failure
-from app.transport.receiver import messages_in
+from app.transport.intake.receiver import messages_in
 
 GOOD = {"Body": "b", "ReceiptHandle": "r", "MessageId": "m"}
 

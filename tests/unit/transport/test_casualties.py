@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.transport.casualties import Casualties
+from app.transport.custody.casualties import Casualties
 
 
 def test_after_so_many_deaths_a_message_is_not_to_be_tried_again():

@@ -8,7 +8,7 @@ import pytest
 from fake_engine import FakeEngine, delivery
 
 from app.transport.aws import MAX_MESSAGE
-from app.transport.copies import copy_of
+from app.transport.custody.copies import copy_of
 
 QUEUE = "https://sqs.example/orders"
 NOTE = ("why", "because")

@@ -6,8 +6,8 @@ import pytest
 from fake_engine import PASSING, PERMANENT, RECEIPT, FakeIntake, badly, delivery, well
 
 from app.outcome import DONE, LOST, RETURNED, retry
-from app.transport import custody as module
 from app.transport.custody import Custody
+from app.transport.custody import custody as module
 from app.transport.options import Options
 
 DELETE, CHANGE = "DeleteMessageBatch", "ChangeMessageVisibilityBatch"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.transport.done import Done
+from app.transport.custody.done import Done
 
 
 def test_what_is_done_is_known_before_and_after_it_is_deleted():

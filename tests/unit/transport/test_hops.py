@@ -11,8 +11,8 @@ from fake_engine import PASSING, PERMANENT, FakeIntake, badly, delivery, sent, w
 from app.outcome import DONE, RETURNED, early, reject, retry
 from app.transport.announcer import Announcer
 from app.transport.custody import Custody
-from app.transport.done import Done
-from app.transport.hops import ATTRIBUTE, Hops
+from app.transport.custody.done import Done
+from app.transport.custody.hops import ATTRIBUTE, Hops
 from app.transport.options import Options
 
 HOUR = 3600.0

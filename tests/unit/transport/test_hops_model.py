@@ -14,7 +14,7 @@ from fake_engine import PASSING, FakeEngine, FakeIntake
 from app.outcome import DONE, RETURNED, early, retry
 from app.testing.clock import ManualClock
 from app.transport.custody import Custody
-from app.transport.delivery import Delivery
+from app.transport.custody.delivery import Delivery
 from app.transport.options import Options
 
 LEASE = 10

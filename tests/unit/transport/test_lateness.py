@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.transport.lateness import Lateness
+from app.transport.intake.lateness import Lateness
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.transport.announcer import Announcer
+from app.transport.custody.outbox import Outbox
 from app.transport.engine import Kind
-from app.transport.outbox import Outbox
 
 LINGER = 0.02
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.transport.pace import Pace
+from app.transport.intake.pace import Pace
 
 
 def paced(*seconds):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.transport.polls import Ask, Polls
+from app.transport.intake.polls import Ask, Polls
 
 
 def full(polls, *, slots=200):

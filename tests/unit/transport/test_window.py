@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from app.transport.window import Window
+from app.transport.intake.window import Window
 
 MIB = 2**20
 

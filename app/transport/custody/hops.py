@@ -12,7 +12,7 @@ import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from app.transport.copies import copy_of
+from app.transport.custody.copies import copy_of
 from app.transport.engine import Failure, Kind
 from app.transport.episode import Episode
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.transport.announcer import Announcer
-    from app.transport.delivery import Delivery
-    from app.transport.done import Done
+    from app.transport.custody.delivery import Delivery
+    from app.transport.custody.done import Done
+    from app.transport.custody.outbox import Outbox
     from app.transport.engine import Engine
-    from app.transport.outbox import Outbox
 
 #: The name of the attribute that a copy has: JSON, with `message_id` (the first message's) and `hop` (1, 2, …).
 ATTRIBUTE = "sluice-hop"

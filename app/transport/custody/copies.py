@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from app.transport.aws import MAX_MESSAGE
 
 if TYPE_CHECKING:
-    from app.transport.delivery import Delivery
+    from app.transport.custody.delivery import Delivery
 
 #: How many attributes a message may have.
 #: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from app.outcome import RETURNED
 from app.signals import lease_lost
 from app.transport.aws import MAX_VISIBILITY
-from app.transport.outbox import OUTDATED
+from app.transport.custody.outbox import OUTDATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from app.transport.delivery import Delivery
+    from app.transport.custody.delivery import Delivery
+    from app.transport.custody.outbox import Outbox
     from app.transport.engine import Engine, Failure
-    from app.transport.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from app.resilience import backoff
-from app.transport import hops
-from app.transport.copies import copy_of
+from app.transport.custody import hops
+from app.transport.custody.copies import copy_of
 from app.transport.engine import Failure, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.transport.delivery import Delivery
+    from app.transport.custody.delivery import Delivery
+    from app.transport.custody.outbox import Outbox
     from app.transport.engine import Engine
-    from app.transport.outbox import Outbox
 
 logger = logging.getLogger(__name__)
 

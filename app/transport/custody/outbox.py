@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.transport.announcer import Announcer
-    from app.transport.copies import Copy
-    from app.transport.delivery import Delivery
+    from app.transport.custody.copies import Copy
+    from app.transport.custody.delivery import Delivery
     from app.transport.engine import Engine, Timer
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from app.lease import leases
 
 if TYPE_CHECKING:
     from app.outcome import Outcome
-    from app.transport.custody import Custody
+    from app.transport.custody.custody import Custody
     from app.transport.intake import Intake
 
 _numbers = itertools.count(1)

@@ -9,21 +9,21 @@ from app.errors import QueueMissing
 from app.outcome import RETURNED
 from app.resilience import backoff
 from app.signals import queue_parked
-from app.transport.crowd import Crowd
-from app.transport.delivery import Delivery
+from app.transport.custody.delivery import Delivery
 from app.transport.engine import Failure, Kind, not_understood
 from app.transport.episode import Episode
-from app.transport.lateness import Lateness
-from app.transport.polls import Ask, Polls
+from app.transport.intake.crowd import Crowd
+from app.transport.intake.lateness import Lateness
+from app.transport.intake.polls import Ask, Polls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.transport.custody import Custody
     from app.transport.engine import Timer
-    from app.transport.intake import Intake
+    from app.transport.intake.intake import Intake
+    from app.transport.intake.window import Reservation, Window
     from app.transport.options import Options
-    from app.transport.window import Reservation, Window
 
 logger = logging.getLogger(__name__)
 

@@ -12,19 +12,19 @@ from app.native import allocate_lock
 from app.outcome import RETURNED, reject
 from app.resilience import backoff
 from app.transport.announcer import Announcer
-from app.transport.casualties import Casualties
-from app.transport.dead_letters import DeadLetters
-from app.transport.done import Done
+from app.transport.custody.casualties import Casualties
+from app.transport.custody.dead_letters import DeadLetters
+from app.transport.custody.done import Done
+from app.transport.custody.hops import Hops
+from app.transport.custody.leases import Leases
+from app.transport.custody.outbox import Outbox
 from app.transport.engine import Engine
-from app.transport.hops import Hops
-from app.transport.leases import Leases
-from app.transport.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.outcome import Outcome
-    from app.transport.delivery import Delivery
+    from app.transport.custody.delivery import Delivery
     from app.transport.engine import Failure
     from app.transport.options import Options
 

@@ -11,15 +11,15 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from app.outcome import RETURNED, early
-from app.transport.pace import Pace
-from app.transport.receiver import Receiver
-from app.transport.window import Window
+from app.transport.intake.pace import Pace
+from app.transport.intake.receiver import Receiver
+from app.transport.intake.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.transport.custody import Custody
-    from app.transport.delivery import Delivery
+    from app.transport.custody.delivery import Delivery
     from app.transport.inbox import Inbox
     from app.transport.options import Options
 

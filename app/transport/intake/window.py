@@ -14,7 +14,7 @@ from app.transport.aws import MAX_MESSAGE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from app.transport.delivery import Delivery
+    from app.transport.custody.delivery import Delivery
 
 #: How slowly the size that is expected of a queue's messages shrinks, message by message; it grows at once.
 _SHRINK = 0.99
