@@ -15,7 +15,7 @@ sys.path.append(str(Path(__file__).parent))  # where `behaviours` and `stock` ar
 
 import stock
 from celery import Celery
-from harness import ROOT, Queues, Worker, until
+from harness import ROOT, Queues, Valkey, Worker, until
 
 from app.control.link import LinkOptions
 from app.parent import environment_for_children
@@ -80,6 +80,14 @@ class Broker:
     def settled(self):
         """Wait until nothing is left in the queue or in work."""
         until(lambda: self.left() == 0, lambda: f"settling: {self.left()} left; {self.worker.log[-4000:]}")
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory):
+    """Of its own: the workers here live as long as the test process, and other tests must not see them."""
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.stop()
 
 
 def database(valkey, number):

@@ -10,6 +10,8 @@ import time
 import pytest
 from harness import POOLS, body, members, until
 
+#: The pools that are tried in `make test`, and those that only `make test-all` tries.
+MOST_IN_LONG = ["prefork", "gevent", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("threads", "solo"))]
 WAITING = [f"waiting-{n}" for n in range(6)]
 
 
@@ -37,7 +39,9 @@ def test_what_runs_finishes_and_what_waits_goes_back_at_once(pool, start_worker,
     assert members(worker.process.pid) == []
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(
+    "pool", ["gevent", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("prefork", "threads", "solo"))]
+)
 def test_without_any_other_message_a_running_task_has_all_the_time_that_it_was_promised(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
     worker = start_worker("-P", pool, "-c", 1)
@@ -142,7 +146,7 @@ def test_a_killed_worker_leaves_the_messages_and_no_process(start_worker, queues
     assert queues.left() == 1
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", MOST_IN_LONG)
 def test_when_the_worker_fails_what_runs_finishes_and_the_rest_goes_back(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=50)
     environment = {"PROBE_FAILS": "later", "SLUICE_VISIBILITY_TIMEOUT": "600"}
@@ -171,7 +175,7 @@ def test_when_the_worker_fails_too_tasks_that_do_not_end_in_time_are_killed_and_
     assert queues.server.queues["sluice"]["in_flight"] == 0
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", MOST_IN_LONG)
 def test_a_start_that_fails_hands_back_what_was_received_and_leaves_no_process(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=50)
     queues.server.fill("sluice", 20, body("probe.work", ["n"]))

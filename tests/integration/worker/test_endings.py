@@ -31,7 +31,7 @@ def test_what_did_not_succeed_comes_back_and_what_did_is_deleted(pool, start_wor
     assert [note["receive_count"] for note in notes] == [1, 1]
 
 
-@pytest.mark.parametrize("deaths", [3, 2])
+@pytest.mark.parametrize("deaths", [3, pytest.param(2, marks=pytest.mark.long)])
 def test_a_message_that_kills_its_process_each_time_comes_to_an_end(deaths, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=50)
     asked = {} if deaths == 3 else {"SLUICE_MAX_WORKER_LOSSES": str(deaths)}

@@ -16,7 +16,9 @@ def remaining(worker):
     return [float(line.split()[2]) for line in lines if line.startswith("lease ")]
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(
+    "pool", ["prefork", "gevent", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("threads", "solo"))]
+)
 def test_a_task_longer_than_its_lease_runs_once_and_sees_it_renewed(pool, start_worker, queues):
     """Solo: the task blocks the main thread all the while."""
     queues.server.create_queue("sluice", max_receives=5)
@@ -50,7 +52,7 @@ def test_a_lease_that_cannot_be_renewed_is_lost_and_the_task_can_see_it(pool, st
     assert worker.log.count("is lost") == 1
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("pool", ["threads", pytest.param("solo", marks=pytest.mark.long)])
 def test_where_a_task_cannot_be_killed_its_lease_ends_with_its_time_limit(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=50)
     worker = start_worker("-P", pool, "-c", 2, environment={**LEASE, "SLUICE_TASK_TIME_LIMIT": "4"})
@@ -80,6 +82,7 @@ def test_a_worker_that_stood_still_past_its_leases_begins_nothing_that_it_held(s
     assert len(began) <= 6 + 2  # what ran when it stopped, and what its child had begun meanwhile
 
 
+@pytest.mark.long
 def test_what_could_begin_elsewhere_is_not_hoarded(start_worker, queues):
     """Twenty tasks of five seconds on two workers with two places each: 25 seconds if nobody sits on any."""
     queues.server.create_queue("sluice", max_receives=5)

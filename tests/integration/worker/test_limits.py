@@ -58,7 +58,7 @@ def test_at_the_soft_limit_a_task_is_told_and_its_message_comes_back(start_worke
 def test_autoscale_grows_under_load(pool, start_worker, queues):
     queues.server.create_queue("sluice")
     worker = start_worker("-P", pool, "--autoscale", "4,1")
-    queues.send(*(body("probe.work", [n, 2.0]) for n in range(8)))
+    queues.send(*(body("probe.work", [n, 3.0]) for n in range(30)))
     until(lambda: len(worker.notes("start")) - len(worker.notes("end")) == 4, "four at once")
 
 

@@ -19,7 +19,9 @@ def of(worker, name):
     return [facts for each, facts in heard(worker) if each == name]
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent", "threads"])
+@pytest.mark.parametrize(
+    "pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("gevent", "threads"))]
+)
 def test_user_code_hears_of_queues_parked_episodes_lost_leases_and_the_drain(pool, start_worker, queues):
     environment = {"PROBE_SIGNALS": "1", "SLUICE_VISIBILITY_TIMEOUT": "2", "SLUICE_DRAIN_TIMEOUT": "20"}
     queues.server.create_queue("sluice")

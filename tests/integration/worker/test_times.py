@@ -60,7 +60,7 @@ def test_a_retry_waits_in_sqs_and_keeps_nobody_from_working(start_worker, queues
     assert all(worker.notes("start").count(f"retried-{n}") == 2 for n in range(5))
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("gevent", marks=pytest.mark.long)])
 def test_what_is_due_later_than_sqs_can_delay_comes_by_hops_and_holds_nobody_up(pool, start_worker, queues):
     """From our producers and from stock ones; within a queue that lets a message be received twice at most."""
     queues.server.create_queue("sluice", max_receives=2)
@@ -100,6 +100,7 @@ def test_none_is_lost_if_the_worker_dies_between_sending_and_deleting_and_none_r
     assert sorted(worker.notes("start")) == sorted(names)
 
 
+@pytest.mark.long
 def test_where_no_copy_may_be_sent_it_stays_in_the_queue_and_runs_when_it_is_due(start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
     worker = start_worker("-P", "threads", "-c", 2, environment={"SLUICE_VISIBILITY_TIMEOUT": "4"})
@@ -129,7 +130,7 @@ def test_what_is_revoked_is_thrown_away_at_once_and_not_when_it_is_due(start_wor
     assert worker.notes("start") == []
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("gevent", marks=pytest.mark.long)])
 def test_what_a_rate_limit_holds_back_is_kept_and_goes_round_not_once(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=1)
     worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_VISIBILITY_TIMEOUT": "2"})
@@ -164,6 +165,7 @@ def test_nor_another_queue_from_the_worker(start_worker, queues, tmp_path):
     worker.wait_for_notes("end", names, within=12)
 
 
+@pytest.mark.long
 def test_nobody_keeps_a_message_longer_than_sqs_allows_and_the_task_ends_all_the_same(start_worker, queues):
     queues.server.create_queue("sluice")
     environment = {"SLUICE_VISIBILITY_TIMEOUT": "2", "PROBE_LIMITS": json.dumps({"longest_lease": 9})}
