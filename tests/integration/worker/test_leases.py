@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from harness import POOLS, body, until
+from harness import body, until
 
 LEASE = {"SLUICE_VISIBILITY_TIMEOUT": "2"}
 
