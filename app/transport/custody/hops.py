@@ -85,8 +85,8 @@ class Hops:
         dropped for what is on an earlier hop, as that may count as sent on elsewhere; it takes its place.
         """
         is_copy = ATTRIBUTE in delivery.message_attributes
-        if not is_copy and _way(delivery.message_id, delivery) not in self._ways:
-            return True
+        if not is_copy and (not self._ways or _way(delivery.message_id, delivery) not in self._ways):
+            return True  # as nearly all are
         first, hop = _hop(delivery)
         last_hop, last = self._ways.get(_way(first, delivery), (0, first))
         if last != delivery.message_id:
