@@ -49,9 +49,8 @@ class _Step(bootsteps.StartStopStep):
     drain: Drain
 
     def close(self, _: Any) -> None:
-        """Before anything is stopped; long after the signal where that is what stops it, and no second one then."""
-        if not self.drain.has_begun:
-            self.drain.begin()
+        """Before anything is stopped."""
+        self.drain.begin()
 
 
 class Drain:
@@ -78,27 +77,28 @@ class Drain:
         """
         steps.add(type("Drain", (_Step,), {"__module__": __name__, "drain": self}))
         signals.worker_init.connect(self._watch, weak=False)
-        signals.worker_shutting_down.connect(self.begin, weak=False)
+        signals.worker_shutting_down.connect(self._told, weak=False)
         signals.worker_shutdown.connect(self._end, weak=False)
 
     def _watch(self, sender: Any, **_: Any) -> None:
         self._worker = sender
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether the worker is to stop."""
-        return self._began is not None
-
-    def begin(self, **_: Any) -> None:
-        """The worker is to stop. In a signal handler, so nothing here may wait. Said again, it must stop now."""
+    def _told(self, **_: Any) -> None:
+        """The worker was told to stop. In a signal handler, so nothing here may wait. Told again, it must stop now."""
         now = self._clock()
-        if self._began is None:
-            self._began, self._deadline, self._hub = now, now + self._timeout, pools.this_hub()
-            if (consumer := getattr(self._worker, "consumer", None)) is not None:
-                consumer.begin_drain(partial(drain_began.send, sender=self._worker, timeout=self._timeout))
-            _start_real_thread(self._run, ())
-        elif now - self._began > _SAME_SIGNAL:
+        if self._began is not None and now - self._began > _SAME_SIGNAL:
             self._deadline = now
+        self.begin()
+
+    def begin(self) -> None:
+        """The worker is to stop, for whatever reason, unless it is about to; must not wait either."""
+        if self._began is not None:
+            return
+        now = self._clock()
+        self._began, self._deadline, self._hub = now, now + self._timeout, pools.this_hub()
+        if (consumer := getattr(self._worker, "consumer", None)) is not None:
+            consumer.begin_drain(partial(drain_began.send, sender=self._worker, timeout=self._timeout))
+        _start_real_thread(self._run, ())
 
     def _run(self) -> None:
         while self._clock() < self._deadline and not self._is_over:

@@ -50,7 +50,9 @@ class Done:
 
     def deleted(self, message_id: str) -> None:
         """SQS has deleted it."""
-        self._keep(self._deleted, message_id, self._undeleted.pop(message_id, False))
+        for_good = self.is_for_good(message_id)
+        self._undeleted.pop(message_id, None)
+        self._keep(self._deleted, message_id, for_good)
 
     def is_deleted(self, message_id: str) -> bool:
         """Whether SQS has deleted it, as far as is remembered."""

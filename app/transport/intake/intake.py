@@ -138,7 +138,11 @@ class Intake:
             # What its rate limit held back could not begin any sooner: no more is to be fetched for it.
             since = delivery.started_at if delivery.rate_limited_at is None else delivery.rate_limited_at
             self._pace.finished(self._custody.engine.clock.monotonic() - since)
-        if not self._is_looking:  # once for all that are settled in one go
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        """Once for all that happens to slots in one go."""
+        if not self._is_looking:
             self._is_looking = True
             self._custody.engine.call_soon(self._look)
 
@@ -225,7 +229,7 @@ class Intake:
     def _limited(self, delivery: Delivery) -> None:
         """In the engine's thread: the other queues may ask for more."""
         self._window.limit(delivery)
-        self._look()
+        self._look_soon()
 
     def fill_places(self) -> None:
         """Give what waits, if there are places; from any thread."""
