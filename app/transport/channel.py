@@ -133,7 +133,7 @@ class Channel(SQS.Channel):
             return
         try:
             payload = self._payload(delivery)
-            if (seconds := self._seconds_until_due(payload)) > 0:
+            if self._transport.places is not None and (seconds := self._seconds_until_due(payload)) > 0:
                 self.intake.postpone(delivery, seconds)
                 return
             self.connection._deliver(payload, queue)  # noqa: SLF001 - the way that kombu's own SQS channel takes
