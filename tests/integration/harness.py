@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -117,6 +118,10 @@ def body(task, args=(), kwargs=None, *, headers=None, id=None):  # noqa: A002 - 
 class Worker:
     """`celery -A app worker …` as a process, with what it writes and what its tasks note."""
 
+    #: What is run, of which application, and where.
+    celery = (sys.executable, "-m", "celery")
+    application, folder = "app", ROOT
+
     def __init__(self, folder, environment, *options):
         self.log_file, self.notes_file = folder / "worker.log", folder / "notes"
         self.environment = {
@@ -134,8 +139,8 @@ class Worker:
     def start(self):
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "app", "worker", "-l", "INFO", *self.options],
-                cwd=ROOT,
+                [*self.celery, "-A", self.application, "worker", "-l", "INFO", *self.options],
+                cwd=self.folder,
                 env=environment_for_children(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -196,6 +201,39 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+class Events:
+    """Collects an application's monitoring events in a thread of its own."""
+
+    def __init__(self, app):
+        self._app, self.seen = app, []
+        self._stop, self._listening = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self._thread.start()
+        assert self._listening.wait(10)
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self):
+        with self._app.connection() as connection:
+            receiver = self._app.events.Receiver(connection, handlers={"*": self.seen.append})
+            with receiver.consumer_context() as (listening, _, _):
+                while not self._stop.is_set():
+                    with contextlib.suppress(TimeoutError):
+                        listening.drain_events(timeout=0.2)
+                    self._listening.set()  # after the first, with which kombu's Redis transport subscribes
+
+    def of(self, task_id):
+        return [event["type"] for event in list(self.seen) if event.get("uuid") == task_id]
+
+    def of_type(self, kind):
+        return [event for event in list(self.seen) if event["type"] == kind]
 
 
 class Queues:

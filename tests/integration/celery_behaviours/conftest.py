@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,10 +12,9 @@ sys.path.append(str(Path(__file__).parent))  # where `behaviours` and `stock` ar
 
 import stock
 from celery import Celery
-from harness import ROOT, Queues, Valkey, Worker, until
+from harness import Events, Queues, Valkey, Worker, until
 
 from app.control.link import LinkOptions
-from app.parent import environment_for_children
 from app.testing.sqs.process import LocalSQS
 from app.transport.options import Options
 from settings import load
@@ -30,18 +26,7 @@ HERE = Path(__file__).parent
 class StockWorker(Worker):
     """`celery -A stock worker …`."""
 
-    def start(self):
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "stock", "worker", "-l", "INFO", *self.options],
-                cwd=ROOT,
-                env=environment_for_children(self.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        return self
+    application = "stock"
 
 
 class Producer(Celery):
@@ -163,36 +148,6 @@ def broker(request):
 def sluice(sluice_broker):
     """Only Sluice: what it refuses."""
     return sluice_broker
-
-
-class Events:
-    """Collects a broker's events in a thread of its own."""
-
-    def __init__(self, app):
-        self._app, self.seen = app, []
-        self._stop, self._listening = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self._thread.start()
-        assert self._listening.wait(10)
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join(10)
-
-    def _run(self):
-        with self._app.connection() as connection:
-            receiver = self._app.events.Receiver(connection, handlers={"*": self.seen.append})
-            with receiver.consumer_context() as (listening, _, _):
-                while not self._stop.is_set():
-                    with contextlib.suppress(TimeoutError):
-                        listening.drain_events(timeout=0.2)
-                    self._listening.set()  # after the first, with which kombu's Redis transport subscribes
-
-    def of(self, task_id):
-        return [event["type"] for event in list(self.seen) if event.get("uuid") == task_id]
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from celery import Celery
 from harness import Valkey
@@ -51,41 +49,3 @@ def controller(sqs_server):
         return app
 
     return controller
-
-
-class Listener:
-    """Collects events in a thread of its own."""
-
-    def __init__(self, app):
-        self._app, self.events = app, []
-        self._stop = threading.Event()
-        self._listening = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self):
-        self._thread.start()
-        assert self._listening.wait(10)
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join(10)
-
-    def _run(self):
-        with self._app.connection() as connection:
-            receiver = self._app.events.Receiver(connection, handlers={"*": self.events.append})
-            with receiver.consumer_context() as (listening, _, _):
-                self._listening.set()
-                while not self._stop.is_set():
-                    try:
-                        listening.drain_events(timeout=0.2)
-                    except TimeoutError:
-                        continue
-
-    def of(self, kind):
-        return [event for event in list(self.events) if event["type"] == kind]
-
-
-@pytest.fixture
-def listener():
-    return Listener

@@ -13,7 +13,7 @@ import warnings
 import pytest
 import redis
 import trustme
-from harness import HERE, body, until
+from harness import HERE, Events, body, until
 
 from app.control.link import ControlLink
 
@@ -202,8 +202,8 @@ def test_a_fork_in_a_pause_after_a_failure_does_not_shorten_it(own_valkey):
     link._redis.close()
 
 
-def test_a_worker_that_forks_for_every_task_answers_and_tells_all_along(  # noqa: PLR0917 - fixtures
-    start_worker, queues, valkey, controller, listener, tmp_path
+def test_a_worker_that_forks_for_every_task_answers_and_tells_all_along(
+    start_worker, queues, valkey, controller, tmp_path
 ):
     (tmp_path / "sitecustomize.py").write_text(AT_THE_MOMENT)
     queues.server.create_queue("sluice")
@@ -217,7 +217,7 @@ def test_a_worker_that_forks_for_every_task_answers_and_tells_all_along(  # noqa
     )
     app = controller(valkey)
     names = [f"task-{n}" for n in range(40)]
-    with listener(app) as heard:
+    with Events(app) as heard:
         queues.send(*(body("probe.work", [name]) for name in names))
         pings = 0
         while set(names) > set(worker.notes("end")):
@@ -225,11 +225,11 @@ def test_a_worker_that_forks_for_every_task_answers_and_tells_all_along(  # noqa
             assert app.control.revoke(f"never-{pings}", reply=True, limit=1, timeout=10)
             pings += 1
         worker.wait_for_notes("end", names)
-        until(lambda: len(heard.of("task-succeeded")) == len(names), lambda: len(heard.of("task-succeeded")))
+        until(lambda: len(heard.of_type("task-succeeded")) == len(names), lambda: len(heard.of_type("task-succeeded")))
         queues.send(body("probe.work", ["never"], id="never-0"), body("probe.work", ["last"]))
         worker.wait_for_notes("end", ["last"])
         assert worker.stop() == 0
-        until(lambda: heard.of("worker-offline"), "last words")
+        until(lambda: heard.of_type("worker-offline"), "last words")
     forks = (tmp_path / "forks").read_text().split()
     assert pings > 5
     assert len(forks) > len(names)

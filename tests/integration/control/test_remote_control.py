@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import redis
-from harness import ROOT, body, plain_environment, until
+from harness import ROOT, Events, body, plain_environment, until
 
 
 @pytest.fixture
@@ -71,24 +71,24 @@ def test_no_reply_is_lost_in_two_hundred_pings(workers, valkey, controller):
         assert len(app.control.ping(timeout=10, limit=2)) == 2, f"at the {n}-th ping"
 
 
-def test_events_tell_what_happens_and_hide_what_it_is_about(workers, queues, valkey, controller, listener):
+def test_events_tell_what_happens_and_hide_what_it_is_about(workers, queues, valkey, controller):
     app = controller(valkey)
-    with listener(app) as heard:
-        until(lambda: len({event["hostname"] for event in heard.of("worker-heartbeat")}) == 2, "heartbeats")
+    with Events(app) as heard:
+        until(lambda: len({event["hostname"] for event in heard.of_type("worker-heartbeat")}) == 2, "heartbeats")
         # A stock producer writes the arguments into the headers as well.
         told = {"argsrepr": "('secret-name',)", "kwargsrepr": "{'secret': 1}"}
         queues.send(*(body("probe.work", ["secret-name"], headers=told) for _ in range(20)))
         queues.send(body("probe.open_work", ["open-name"], headers={"argsrepr": "('open-name',)", "kwargsrepr": "{}"}))
         queues.send(body("probe.end", ["secret-name", "raise"], headers=told))
-        until(lambda: len(heard.of("task-succeeded")) == 22, lambda: heard.events)
-        hidden = [event for event in heard.events if event.get("name") == "probe.work"]
+        until(lambda: len(heard.of_type("task-succeeded")) == 22, lambda: heard.seen)
+        hidden = [event for event in heard.seen if event.get("name") == "probe.work"]
         assert {(event["args"], event["kwargs"]) for event in hidden} == {("hidden", "hidden")}
-        assert "secret-name" not in str(heard.events)
-        assert "open-name" in str(heard.events)
-        assert "result-of-open-name" in str(heard.events)
+        assert "secret-name" not in str(heard.seen)
+        assert "open-name" in str(heard.seen)
+        assert "result-of-open-name" in str(heard.seen)
         for worker in workers.values():
             worker.signal()
-        until(lambda: len(heard.of("worker-offline")) == 2, "last words")
+        until(lambda: len(heard.of_type("worker-offline")) == 2, "last words")
     assert all("secret-name" not in worker.log for worker in workers.values())
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from harness import ROOT, WITHIN, Worker, plain_environment, until
 
-from app.parent import environment_for_children
-
 PROJECT = Path(__file__).parent / "project"
 QUEUE = "orders"
 
@@ -19,20 +17,7 @@ QUEUE = "orders"
 class Stock(Worker):
     """`celery -A shop worker`: the installed celery and kombu, or those of another Python; nothing of ours."""
 
-    python = sys.executable
-
-    def start(self):
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [self.python, "-m", "celery", "-A", "shop", "worker", "-l", "INFO", *self.options],
-                cwd=PROJECT,
-                env=environment_for_children(self.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        return self
+    application, folder = "shop", PROJECT
 
 
 class Shop:
@@ -76,7 +61,7 @@ class Shop:
         given = {**self.environment, "SHOP_WORKER": on, "SLUICE_TASK_MODULES": "shop.jobs", **environment}
         worker = (Stock if on == "stock" else Worker)(folder, given, "-P", "prefork", "-c", "2")
         if on == "stock":
-            worker.python = self.stock_python
+            worker.celery = (self.stock_python, "-m", "celery")
         self.workers.append(worker.start())
         return worker.ready() if wait else worker
 

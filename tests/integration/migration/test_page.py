@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from harness import ROOT, Worker, body, plain_environment
 
-from app.parent import environment_for_children
-
 PAGE = ROOT / "docs" / "migration.md"
 CELERY = Path(sys.executable).parent / "celery"
 
@@ -31,20 +29,7 @@ def write_modules(title, folder):
 class Project(Worker):
     """A worker that is started in the project's folder, by the installed `celery`."""
 
-    folder, application = ROOT, "app"
-
-    def start(self):
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [CELERY, "-A", self.application, "worker", "-c", "1", "-l", "INFO"],
-                cwd=self.folder,
-                env=environment_for_children(self.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        return self
+    celery = (CELERY,)
 
 
 @pytest.fixture
@@ -59,7 +44,7 @@ def start(sqs_server, queues, tmp_path):
             "PYTHONPATH": "",
             **environment,
         }
-        worker = Project(tmp_path, settings)
+        worker = Project(tmp_path, settings, "-c", "1")
         worker.folder, worker.application = folder, application
         started.append(worker.start())
         return worker.ready()
