@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from app.native import allocate_lock
-from app.outcome import RETURNED, reject
+from app.outcome import RETURNED, reject, retry
 from app.resilience import backoff
 from app.transport.announcer import Announcer
 from app.transport.custody.casualties import Casualties
@@ -78,8 +78,8 @@ class Custody:
     def take(self, delivery: Delivery) -> bool:
         """A message was received (in the engine's thread). False: it is not to run.
 
-        It is in work here already; or it is done, and SQS delivered it once more, or would not let us delete it; or
-        it was sent twice on its way through a long delay, and the other one is in work here or done.
+        It is in work here already, or hangs here; or it is done, and SQS delivered it once more, or would not let us
+        delete it; or it was sent twice on its way through a long delay, and the other one is in work here or done.
         """
         if delivery.message_id in self._done:
             delivery.close()
@@ -94,7 +94,21 @@ class Custody:
             delivery.close()
             leaving.receive_again(delivery)
             return False
+        if (hanging := self.leases.overdue(delivery.message_id)) is not None:
+            delivery.close()
+            self._leave_to_others(delivery, hanging)
+            return False
         return self.leases.take(delivery)
+
+    def _leave_to_others(self, delivery: Delivery, hanging: Delivery) -> None:
+        """Its task hangs here beyond its time limit: another worker is to have it. It comes here later each time."""
+        logger.warning(
+            "Queue %s: message %s came again while its task, whose time limit is over, still runs here: it goes back",
+            delivery.queue,
+            delivery.message_id,
+        )
+        hanging.url, hanging.receipt = delivery.url, delivery.receipt  # if it ends after all, this is what deletes it
+        self._delay(delivery, retry())
 
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """Carry the outcome out; from any thread."""

@@ -68,6 +68,12 @@ class Leases:
         held = self._held.get(message_id)
         return held is not None and not held.is_lost and held.leased_until > self._engine.clock.monotonic()
 
+    def overdue(self, message_id: str) -> Delivery | None:
+        """What we have of this message if its task still runs although its time limit is over."""
+        held = self._held.get(message_id)
+        is_overdue = held is not None and held.ends_at is not None and held.ends_at <= self._engine.clock.monotonic()
+        return held if is_overdue else None
+
     def __iter__(self) -> Iterator[Delivery]:
         return iter(list(self._held.values()))
 

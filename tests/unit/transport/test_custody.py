@@ -168,6 +168,30 @@ def test_that_the_older_receipt_failed_is_not_told_when_the_newer_one_has_delete
     assert caplog.messages == []
 
 
+def test_what_hangs_here_beyond_its_time_limit_is_left_to_others_and_deleted_by_the_newest_receipt(
+    engine, custody, caplog
+):
+    hanging = received(custody, message_id="m", receipt="first")
+    hanging.enter_pool(limit=5)
+    hanging.started(limit=5)
+    engine.advance(100)
+    assert hanging.is_lost
+    for count, most in ((2, 8), (3, 16)):
+        engine.calls.take()
+        again = delivery(custody, message_id="m", receipt=f"receipt-{count}")
+        again.attributes["ApproximateReceiveCount"] = str(count)
+        assert not custody.take(again)
+        engine.advance(100)
+        [(action, receipt, seconds)] = told(engine)
+        assert (action, receipt) == (CHANGE, f"receipt-{count}")
+        assert most / 2 <= seconds <= most
+        assert hanging.is_lost
+    assert "message m came again while its task, whose time limit is over, still runs here: it goes back" in caplog.text
+    hanging.settle(DONE)
+    engine.advance(0.1)
+    assert told(engine) == [(DELETE, "receipt-3", None)]
+
+
 def test_what_cannot_be_delayed_keeps_its_lease_and_is_told(engine, custody, caplog):
     engine.calls.reply = lambda _: (0.01, PERMANENT)
     received(custody, message_id="the-message").settle(retry(5))
