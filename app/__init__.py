@@ -13,7 +13,7 @@ The map, in the order in which a message meets it:
     transport/     message in, ack out: kombu's SQS transport, receiving and settling in parts of our own
     consumer.py    Celery's consumer: what becomes of messages that it can make nothing of
     base_task.py   the base task, and what the worker keeps of a message while its task runs
-    pools/         how much each pool runs at once, how it is killed, and our prefork
+    pools/         how much each pool runs at once, how it is killed, and what ours do otherwise
     autoscaler.py  Celery's, which sees what waits for the pool
     lease.py       what a task can know of its message's lease, in whatever process it runs
     outcome.py     what became of a message, as a small value

@@ -72,8 +72,7 @@ def _check_options(options: dict[str, Any], conf: Any, **_: Any) -> None:
 
 def _name_of(pool: Any) -> str:
     """A pool class's name as -P has it."""
-    name = str(getattr(pool, "__module__", "")).rpartition(".")[2]
-    return "threads" if name == "thread" else name
+    return str(getattr(pool, "__module__", "")).rpartition(".")[2]
 
 
 def _warn_of_limits(instance: Any, conf: Any, **_: Any) -> None:

@@ -23,6 +23,8 @@ def install() -> None:
     concurrency.ALIASES.update(
         prefork="app.pools.prefork:TaskPool",
         gevent="app.pools.gevent:TaskPool",
+        threads="app.pools.threads:TaskPool",
+        solo="app.pools.solo:TaskPool",
         eventlet="app.pools:RefusedPool",
         processes="app.pools:RefusedPool",
     )

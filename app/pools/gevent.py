@@ -6,8 +6,15 @@ run in the hub, which cannot wait: the worker died of it, and its messages were 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from celery.concurrency import gevent as celerys
 from gevent import get_hub, getcurrent
+
+from app.pools.contained import contained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class TaskPool(celerys.TaskPool):
@@ -17,3 +24,7 @@ class TaskPool(celerys.TaskPool):
         """Wait for the tasks, where one can wait; the worker waits once more when it ends."""
         if getcurrent() is not get_hub():
             super().on_stop()
+
+    def on_apply(self, target: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Run it in a greenlet."""
+        return super().on_apply(contained(target), *args, **options)

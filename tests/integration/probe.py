@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import json
@@ -13,7 +14,7 @@ from typing import Any
 
 from celery import bootsteps
 from celery import signals as celery_signals
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
 
 from app import signals, task
 from app.celery import app
@@ -191,6 +192,18 @@ def _known_here_only() -> type[Exception]:
     return globals()["NotFound"]
 
 
+#: What a task may raise that is no failure of its own in Python's eyes, or in Celery's.
+_NO_FAILURES = {
+    "exit": SystemExit(3),
+    "memory": MemoryError(),
+    "interrupt": KeyboardInterrupt(),
+    "cancelled": asyncio.CancelledError(),
+    "generator-exit": GeneratorExit(),
+    "shutdown": WorkerShutdown(0),
+    "terminate": WorkerTerminate(True),
+}
+
+
 @task(bind=True)
 def end(self: Any, name: str, how: str) -> None:
     """End in the way that is asked for, the first time that the message is received; after that, well."""
@@ -208,10 +221,8 @@ def end(self: Any, name: str, how: str) -> None:
         if how.startswith("reject"):
             # The other is no string, and nothing that can be pickled.
             raise Reject("as asked" if how == "reject" else note, requeue=False)
-        if how == "exit":
-            raise SystemExit(3)
-        if how == "memory":
-            raise MemoryError
+        if how in _NO_FAILURES:
+            raise _NO_FAILURES[how]
         if how == "die":
             os.kill(os.getpid(), signal.SIGKILL)
     note("end", name)
@@ -232,6 +243,11 @@ def send_another(name: str) -> None:
 def revoke(self: Any, task_id: str) -> None:
     self.app.control.revoke(task_id)
     note("end", "revoke")
+
+
+@task(bind=True)
+def stop_worker(self: Any) -> None:
+    self.app.control.shutdown(destination=[self.request.hostname])
 
 
 @task(bind=True)

@@ -6,11 +6,11 @@ import logging
 from types import SimpleNamespace
 
 import pytest
-from celery.concurrency import prefork, solo, thread
 from celery.concurrency.base import BasePool
 
 from app import worker
 from app.consumer import Consumer
+from app.pools import prefork, solo, threads
 from settings import load
 from settings.celery import celery_config
 
@@ -43,7 +43,7 @@ def test_celery_is_told_of_our_consumer_by_its_name():
     ("options", "sentence"),
     [
         ({"pool": worker.RefusedPool}, "this pool is not supported"),
-        ({"pool": thread.TaskPool, "autoscale": "4,1"}, "The threads pool cannot grow"),
+        ({"pool": threads.TaskPool, "autoscale": "4,1"}, "The threads pool cannot grow"),
         ({"pool": solo.TaskPool, "autoscale": "4,1"}, "The solo pool cannot grow"),
         ({"queues": ["orders", "slice"]}, "no queue slice to consume from: the settings describe orders, mails"),
         ({"exclude_queues": "slice"}, "no queue slice"),
@@ -61,7 +61,7 @@ def test_what_cannot_is_refused_by_an_exit_since_celery_logs_other_exceptions_an
     [
         (prefork.TaskPool, []),
         (
-            thread.TaskPool,
+            threads.TaskPool,
             ["soft_time_limit of warned is not kept: use -P prefork.", "time_limit of killed is not kept"],
         ),
     ],

@@ -93,7 +93,7 @@ def test_events_tell_what_happens_and_hide_what_it_is_about(workers, queues, val
 
 
 @pytest.mark.parametrize("pool", ["prefork", "gevent"])
-def test_a_task_may_send_revoke_and_inspect(pool, start_worker, queues, valkey):
+def test_a_task_may_send_revoke_inspect_and_stop_its_worker(pool, start_worker, queues, valkey):
     queues.server.create_queue("sluice")
     environment = {"SLUICE_CONTROL_URL": valkey.url}
     worker = start_worker("-P", pool, "-c", 2, "-n", f"{pool}@here", environment=environment)
@@ -108,6 +108,10 @@ def test_a_task_may_send_revoke_and_inspect(pool, start_worker, queues, valkey):
     worker.wait_for_notes("end", ["after"])
     queues.wait_until_empty()
     assert "revoked" not in worker.notes("end")
+    queues.send(body("probe.stop_worker"))
+    until(lambda: not worker.is_alive, "end of the worker")
+    assert worker.process.wait() == 0
+    assert queues.left() == 0
 
 
 def test_whatever_is_published_there_does_not_end_a_worker(workers, valkey, controller):

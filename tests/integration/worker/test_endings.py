@@ -6,7 +6,8 @@ import pytest
 from harness import POOLS, body, until
 
 #: Each ends so on its first receive. What is true of its second: whether it ran again.
-COMES_BACK = ["raise", "raise-strange", "requeue", "memory", "exit", "retry"]
+COMES_BACK = ["raise", "raise-strange", "requeue", "retry", "memory", "exit"]
+COMES_BACK += ["interrupt", "cancelled", "generator-exit", "shutdown", "terminate"]
 
 
 @pytest.mark.parametrize("pool", POOLS)
