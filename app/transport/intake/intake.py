@@ -111,11 +111,16 @@ class Intake:
     def share(self) -> int:
         """How many slots a queue may reserve while it is idle: all if it is the only one.
 
-        0: there are too few for that. Then each idle queue asks for one message without a slot, so that none of them
-        waits for another, and so many messages more may be held as there are further queues.
+        Else none of those that a busy queue needs to fill the pool: the idle ones divide what there is beyond its
+        places. 0: there is too little for that. Then each idle queue asks for one message without a slot, so that none
+        of them waits for another, and so many messages more may be held as there are further queues.
         """
         queues = len(self._receivers)
-        return self._window.size // (_IDLE_PART * queues) if queues > 1 else _ALL
+        if queues <= 1:
+            return _ALL
+        slots = self._window.size
+        spare = slots if self._most_places is None else max(0, slots - self._most_places())
+        return min(slots // _IDLE_PART, spare) // queues
 
     @property
     def waiting(self) -> int:

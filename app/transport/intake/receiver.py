@@ -37,6 +37,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 20.0
 _PARKED = 30.0
 #: Seconds that an empty receive takes at least. It waits for messages; where it does not, we do.
 _EMPTY_TAKES = 0.25
+#: Seconds to wait after a receive that brought only what is in work here, or done: the first time, and at most. Such a
+#: message has one receive less until the dead-letter queue each time.
+_USELESS_PAUSE, _LONGEST_USELESS_PAUSE = 0.25, 5.0
 #: Seconds that an answer is on its way at most, and the part of a short lease: by so much less than it looks from here
 #: may be left of the lease.
 _ANSWER_TAKES, _ANSWER_PART = 2.0, 0.1
@@ -86,6 +89,8 @@ class Receiver:
             {"QueueOwnerAWSAccountId": self._options.account} if self._options.account else {}
         )
         self._in_flight = 0
+        #: Receives in a row that brought only what was here already.
+        self._useless = 0
         self._is_known = False
         self._is_missing = False
         self._is_stopped = False
@@ -224,13 +229,18 @@ class Receiver:
         self._episode.worked()
         self._is_missing = False
         now = self._engine.clock.monotonic()
-        self._not_before = asked_at + _EMPTY_TAKES if not messages and now - asked_at < _EMPTY_TAKES else 0.0
         self._crowd.received(url, len(messages))
-        self._polls.answered(asked=ask.count, got=len(messages), slots=self._window.size)
         # A lease begins when SQS hands the message out: at the end of the wait, and not before the answer could have
         # been on its way.
         since = max(asked_at, now - min(_ANSWER_TAKES, self._options.visibility * _ANSWER_PART))
-        self._take([self._delivery(message, url, since) for message in messages])
+        wanted = self._take([self._delivery(message, url, since) for message in messages])
+        self._polls.answered(asked=ask.count, got=len(messages) if wanted else 0, slots=self._window.size)
+        if wanted or not messages:
+            self._useless = 0
+            self._not_before = 0.0 if wanted else asked_at + _EMPTY_TAKES
+        else:
+            self._useless += 1
+            self._not_before = now + backoff.delay(self._useless, first=_USELESS_PAUSE, most=_LONGEST_USELESS_PAUSE)
 
     def _delivery(self, message: dict[str, Any], url: str, since: float) -> Delivery:
         return Delivery(
@@ -243,7 +253,8 @@ class Receiver:
             intake=self._intake,
         )
 
-    def _take(self, deliveries: list[Delivery]) -> None:
+    def _take(self, deliveries: list[Delivery]) -> bool:
+        """Keep of them what is to run, and hand it on; whether any was."""
         if self._lateness is not None and (report := self._lateness.received(each.sent_at for each in deliveries)):
             logger.warning(report)
         wanted = [delivery for delivery in deliveries if self._is_taken(delivery)]
@@ -252,6 +263,7 @@ class Receiver:
         if wanted and (self._is_stopped or not self._intake.deliver(wanted)):
             for delivery in wanted:
                 delivery.settle(RETURNED)
+        return bool(wanted)
 
     def _is_taken(self, delivery: Delivery) -> bool:
         """Whether it is in our hands now and to run. What goes wrong with one must keep none of the others away."""

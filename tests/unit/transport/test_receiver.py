@@ -106,6 +106,23 @@ def test_empty_answers_that_come_at_once_are_no_reason_to_ask_without_pause():
     assert 10 <= len(world.receives()) <= 42
 
 
+def test_neither_are_answers_that_bring_only_what_is_in_work_here():
+    """Each is a receive of that message's, and there are so many until the dead-letter queue."""
+    world = World(slots=40, seconds=None)
+    world.consume("orders")
+    world.send("orders", message_id="again")
+    world.engine.advance(1)
+    before = len(world.receives())
+    for _ in range(600):
+        world.send("orders", message_id="again")
+        world.engine.advance(0.1)
+    assert 10 <= len(world.receives()) - before <= 30
+    world.queues["orders"].clear()
+    world.send("orders")
+    world.engine.advance(5)
+    assert len(world.given) == 2
+
+
 def test_after_a_failure_it_asks_with_growing_pauses_and_goes_on_when_it_works():
     world = World()
     world.fault = PASSING
@@ -267,6 +284,22 @@ def test_with_few_slots_idle_queues_leave_most_of_them_to_a_busy_one():
     world.send("busy", 100)
     world.engine.advance(1.5)
     assert len(world.given) >= 3
+
+
+@pytest.mark.parametrize("idle", [1, 3])
+def test_while_tasks_are_slow_a_busy_queue_fills_the_whole_pool(idle):
+    """What idle queues reserve beyond what waits anyway would leave places empty with work to do."""
+    world = World(slots=100, most=400, seconds=12)
+    world.consume(*(f"idle-{n}" for n in range(idle)), "busy")
+    world.engine.advance(5)
+    world.send("busy", 1000)
+    for _ in range(4):
+        world.engine.advance(12)
+        assert len(world.intake._in_pool) == 100
+    for n in range(idle):
+        world.send(f"idle-{n}")
+    world.engine.advance(24)
+    assert {each.queue for each in world.given} >= {f"idle-{n}" for n in range(idle)}
 
 
 def test_with_one_slot_all_of_four_idle_queues_are_polled():
