@@ -23,6 +23,7 @@ from celery.worker.state import active_requests
 from gevent.monkey import get_original
 
 from app import pools
+from app.native import NativeThread
 from app.signals import drain_began, drain_ended
 from app.transport import custody
 
@@ -31,12 +32,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_start_real_thread = get_original("_thread", "start_new_thread")
 _real_sleep = get_original("time", "sleep")
 
 #: Seconds between two looks at the time, and for which a second signal counts as the same one: a group is often told
 #: at once by its host and by the parent process.
-_LOOK_EVERY, _SAME_SIGNAL = 0.1, 2.0
+_LOOK_EVERY, _SAME_SIGNAL = 0.02, 2.0
 #: Seconds for killed tasks to be gone and the worker to end; for what polls in flight still bring; then for the last
 #: deletes. With the default of 25 s for the tasks all this stays below the 30 s that most hosts grant.
 _KILL, _POLLS, _FLUSH = 2.5, 2.0, 1.0
@@ -67,7 +67,11 @@ class Drain:
         self._hub: Any = None
         self._began: float | None = None
         self._deadline = 0.0
+        #: When the worker ends with what was killed at the deadline and is still there.
+        self._gives_up_at: float | None = None
         self._is_over = False
+        #: A child that is replaced meanwhile is forked without it; nothing need wake it, since it looks so often.
+        self._thread = NativeThread(self._run, wake=lambda: None, name="drain")
 
     def install(self, steps: set[Any]) -> None:
         """Connect to the worker's signals, and to its steps: a worker that fails sends no signal before its end.
@@ -98,23 +102,23 @@ class Drain:
         self._began, self._deadline, self._hub = now, now + self._timeout, pools.this_hub()
         if (consumer := getattr(self._worker, "consumer", None)) is not None:
             consumer.begin_drain(partial(drain_began.send, sender=self._worker, timeout=self._timeout))
-        _start_real_thread(self._run, ())
+        self._thread.start()
 
     def _run(self) -> None:
-        while self._clock() < self._deadline and not self._is_over:
-            _real_sleep(_LOOK_EVERY)
-        if self._is_over:
-            return
+        while not (self._is_over or self._thread.should_return):
+            if self._clock() < (self._gives_up_at or self._deadline):
+                _real_sleep(_LOOK_EVERY)
+            elif self._gives_up_at is None and self._kill():
+                self._gives_up_at = self._clock() + _KILL
+            else:
+                self._give_up()
+
+    def _kill(self) -> bool:
+        """Kill what still runs; whether this pool can."""
         running = list(active_requests)
         length = self._clock() - (self._began or 0.0)
         logger.warning("Not drained after %.0f s (SLUICE_DRAIN_TIMEOUT): %d tasks are killed", length, len(running))
-        if pools.kill(self._worker.pool, running, hub=self._hub):
-            killed_at = self._clock()
-            while self._clock() < killed_at + _KILL and not self._is_over:
-                _real_sleep(_LOOK_EVERY)
-            if self._is_over:
-                return
-        self._give_up()
+        return pools.kill(self._worker.pool, running, hub=self._hub)
 
     def _give_up(self) -> None:
         """What still runs cannot be killed but with this process. Its messages come back when their leases are over."""

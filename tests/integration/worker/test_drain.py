@@ -5,14 +5,36 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
-from harness import POOLS, body, members, until
+from harness import POOLS, ROOT, body, members, until
 
 #: The pools that are tried in `make test`, and those that only `make test-all` tries.
 MOST_IN_LONG = ["prefork", "gevent", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("threads", "solo"))]
 WAITING = [f"waiting-{n}" for n in range(6)]
+#: Forks while it drains, and ends with the worker's exit status since nothing can be killed. Hooks that were registered
+#: first run last.
+FORKS_WHILE_IT_DRAINS = """
+import os
+at_the_moment = []
+os.register_at_fork(before=lambda: at_the_moment.append(len(os.listdir("/proc/self/task"))))
+import time
+from types import SimpleNamespace
+from app.drain import Drain
+
+drain = Drain(1.0)
+drain._worker = SimpleNamespace(pool=SimpleNamespace(is_green=False), exitcode=7)
+drain.begin()
+for _ in range(10):
+    if (pid := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+print(at_the_moment, flush=True)
+time.sleep(30)
+"""
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -99,6 +121,19 @@ def test_a_cold_shutdown_kills_and_hands_back(pool, start_worker, queues):
     row = queues.server.queues["sluice"]
     assert (row["visible"], row["in_flight"]) == (1, 0)
     assert "Traceback" not in worker.log
+
+
+def test_a_child_that_is_replaced_while_it_drains_is_forked_beside_no_thread_and_the_deadline_holds():
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS_WHILE_IT_DRAINS],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (7, f"{[1] * 10}\n"), done.stderr
+    assert "All tasks have ended" in done.stderr
 
 
 def test_a_second_signal_shortens_the_drain(start_worker, queues):
