@@ -65,6 +65,23 @@ class Consumer(CeleryConsumer):
         bucket = super().bucket_for_task(type)
         return bucket and _Bucket(bucket.fill_rate, capacity=bucket.capacity)
 
+    def reset_rate_limits(self) -> None:
+        """Take the tasks' limits as they are now, also for what waits already: Celery leaves that to the earlier limit.
+
+        What waits for no limit any more goes back to its queue, to come as the pool has places.
+        """
+        earlier = [(name, bucket) for name, bucket in self.task_buckets.items() if bucket]
+        super().reset_rate_limits()
+        for name, bucket in earlier:
+            waiting = list(bucket.contents)
+            bucket.clear_pending()
+            if (newer := self.task_buckets[name]) is None:
+                for request, _ in waiting:
+                    request.hand_back()
+            else:
+                newer.contents.extend(waiting)
+                self._schedule_bucket_request(newer)
+
     def begin_drain(self, then: Callable[[], None]) -> None:
         """Ask for nothing more and begin nothing more; from any thread and any signal handler.
 

@@ -63,6 +63,20 @@ def test_two_workers_are_seen_steered_and_stopped_and_nothing_is_left_behind(wor
     assert set(queues.server.queues) == {"sluice"}
 
 
+@pytest.mark.parametrize(("pool", "limit"), [("prefork", "100/s"), ("gevent", "0")])
+def test_a_new_rate_limit_holds_for_what_waits_already(pool, limit, start_worker, queues, valkey, controller):
+    queues.server.create_queue("sluice")
+    environment = {"SLUICE_CONTROL_URL": valkey.url}
+    start_worker("-P", pool, "-c", 2, environment=environment)
+    app = controller(valkey)
+    until(lambda: app.control.ping(timeout=1, limit=1), "answer")
+    assert app.control.rate_limit("probe.work", "1/h", reply=True, limit=1, timeout=5)
+    queues.send(*(body("probe.work", [n]) for n in range(12)))
+    until(lambda: queues.left() == 11, "one done, and the others waiting")
+    assert app.control.rate_limit("probe.work", limit, reply=True, limit=1, timeout=5)
+    queues.wait_until_empty()
+
+
 def test_no_reply_is_lost_in_two_hundred_pings(workers, valkey, controller):
     app = controller(valkey)
     # A gevent worker says that it is ready beside the greenlet that subscribes, and not after it.
