@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from harness import POOLS, ROOT, body, members, until
+from harness import POOLS, ROOT, Worker, body, members, until
 
 #: The pools that are tried in `make test`, and those that only `make test-all` tries.
 MOST_IN_LONG = ["prefork", "gevent", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("threads", "solo"))]
@@ -169,6 +170,23 @@ def test_a_signal_to_the_whole_group_under_load_loses_and_repeats_nothing(pool, 
         assert "lost" not in worker.log
         names = sorted(set(names) - set(worker.notes("end")))
         assert queues.left() == len(names)
+
+
+@pytest.mark.parametrize("pool", ["gevent", pytest.param("prefork", marks=pytest.mark.long)])
+def test_told_to_begin_anew_it_drains_and_begins_anew_as_the_same_process(pool, start_worker, queues, monkeypatch):
+    """Celery makes itself anew from its command line, which must be that of the script."""
+    monkeypatch.setattr(Worker, "celery", (str(Path(sys.executable).with_name("celery")),))
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", pool, "-c", 2)
+    names = [f"long-{n}" for n in range(5)]
+    queues.send(*(body("probe.work", [name, 1.5]) for name in names))
+    until(lambda: len(worker.notes("start")) == 2, "two running tasks")
+    worker.signal(signal.SIGHUP)
+    queues.wait_until_empty()
+    assert sorted(worker.notes("end")) == names
+    assert len(worker.notes("start")) == len(names)
+    worker.wait_for(" ready.", times=2)
+    assert worker.stop() == 0
 
 
 def test_a_killed_worker_leaves_the_messages_and_no_process(start_worker, queues):
