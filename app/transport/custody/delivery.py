@@ -115,7 +115,7 @@ class Delivery:
         """A system attribute; the default where it is missing or no number, since a message is worth more than that."""
         try:
             return int(self.attributes[name])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return default
 
     @property

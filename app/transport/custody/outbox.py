@@ -180,24 +180,29 @@ class Outbox:
         )
 
     def _answered(self, key: tuple[str, str], entries: list[_Entry], answer: dict[str, Any] | Failure) -> None:
-        episode = self._episode(key, entries[0])
-        if not isinstance(answer, Failure):
-            episode.worked()
-            results = _results(answer, of_copies=key[1] == _SEND)
+        if isinstance(answer, Failure):
+            said = {str(number): answer for number in range(len(entries))}
         else:
-            if answer.may_pass:
-                episode.failed(answer)
-            results = {str(number): answer for number in range(len(entries))}
+            said = _results(answer, of_copies=key[1] == _SEND)
+        results = [said.get(str(number), _UNSAID) for number in range(len(entries))]
+        self._tell(self._episode(key, entries[0]), results)
         now = self._engine.clock.monotonic()
         again = []
-        for number, entry in enumerate(entries):
-            result = results.get(str(number), _UNSAID)
+        for entry, result in zip(entries, results, strict=True):
             if result is not None and result.may_pass and entry.until - now > _FIRST_PAUSE:
                 again.append(replace(entry, attempts=entry.attempts + 1))
             else:
                 self._end(entry, result)
         if again:
             self._try_again(again, now)
+
+    @staticmethod
+    def _tell(episode: Episode, results: list[Failure | None]) -> None:
+        """That it works, where it did for one entry; that it fails, where it may do for some, but later."""
+        if None in results:
+            episode.worked()
+        elif passing := [result for result in results if result is not None and result.may_pass]:
+            episode.failed(passing[0])
 
     def _try_again(self, entries: list[_Entry], now: float) -> None:
         """Together, so that trouble does not make ten calls of one; and as often as may be before it is too late."""

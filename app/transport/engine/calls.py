@@ -209,9 +209,9 @@ class Calls:
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object that the body is; {} where there is none, since some calls answer nothing."""
+    """The JSON object that the body is. No body is none either: to all that is called here SQS says at least `{}`."""
     try:
-        content = json.loads(body) if body.strip() else {}
+        content = json.loads(body)
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

@@ -304,9 +304,12 @@ def messages_in(answer: Any) -> list[dict[str, Any]] | Failure:
 
     What is no such answer is a failure: whoever gave it, it is not taken for an empty queue.
     """
-    messages = (answer.get("Messages") or []) if isinstance(answer, dict) else None
-    if isinstance(messages, list) and all(_is_message(message) for message in messages):
-        return messages
+    if isinstance(answer, dict):
+        messages = answer.get("Messages")
+        if messages is None:
+            return []
+        if isinstance(messages, list) and all(_is_message(message) for message in messages):
+            return messages
     return not_understood("ReceiveMessage")
 
 

@@ -98,6 +98,7 @@ def test_its_size_is_in_bytes(custody):
         ({}, 1, float("inf")),
         (None, 1, float("inf")),
         ({"ApproximateReceiveCount": "many", "SentTimestamp": None}, 1, float("inf")),
+        ({"ApproximateReceiveCount": float("inf"), "SentTimestamp": float("nan")}, 1, float("inf")),
     ],
 )
 def test_what_sqs_says_of_it_may_be_missing(custody, attributes, count, sent_at):

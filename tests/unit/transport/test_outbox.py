@@ -109,7 +109,7 @@ def test_each_entry_gets_its_own_result(engine, outbox, told):
 
 
 @pytest.mark.parametrize("answer", [{}, {"Successful": "?"}, {"Successful": [None]}, {"Successful": [{"Id": "7"}]}])
-def test_an_entry_of_which_the_answer_says_nothing_is_tried_again(engine, outbox, told, answer):
+def test_an_entry_of_which_the_answer_says_nothing_is_tried_again(engine, outbox, told, caplog, answer):
     delete(outbox, engine, told("a"))
     engine.advance(LINGER)
     engine.calls.take()[0].answer(answer)
@@ -117,6 +117,23 @@ def test_an_entry_of_which_the_answer_says_nothing_is_tried_again(engine, outbox
     [again] = engine.calls.take()
     again.answer(well(again))
     assert told.results["a"] == [None]
+    assert [message.partition("(")[0] for message in caplog.messages] == [
+        "Queue orders: deleting fails ",
+        "Queue orders: deleting works again, after 1.0 s and 1 failed calls",
+    ]
+
+
+def test_that_all_entries_fail_for_now_is_told_and_that_some_do_is_not(engine, outbox, caplog):
+    """One entry's trouble is nothing that someone on call could mend; it is told when it is given up."""
+    busy = {"Code": "InternalError", "SenderFault": False}
+    for _ in range(2):
+        delete(outbox, engine)
+    engine.advance(LINGER)
+    engine.calls.take()[0].answer({"Successful": [{"Id": "0"}], "Failed": [{"Id": "1", **busy}]})
+    assert caplog.messages == []
+    engine.advance(1)
+    engine.calls.take()[0].answer({"Failed": [{"Id": "0", **busy}]})
+    assert caplog.messages == ["Queue orders: deleting fails (InternalError); trying on"]
 
 
 @pytest.mark.parametrize("failure", [RECEIPT, PERMANENT])

@@ -220,7 +220,7 @@ def test_a_queue_whose_address_is_not_known_is_asked_for():
     assert len(world.given) == 1
 
 
-@pytest.mark.parametrize("messages", ["?", [None], [{"Body": "x"}], [message() | {"Body": None}]])
+@pytest.mark.parametrize("messages", ["?", "", {}, 0, [None], [{"Body": "x"}], [message() | {"Body": None}]])
 def test_an_answer_that_is_none_of_sqs_is_a_failure(messages):
     world = World()
     world.fault = {"Messages": messages}
