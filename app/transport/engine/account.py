@@ -33,8 +33,6 @@ logger = logging.getLogger(__name__)
 # Its warnings have the whole of what STS says, which may repeat a request with its session token. We say it ourselves.
 logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 
-#: What gevent says to who starts a process in another thread than that of its hub.
-_HUB_ONLY = "child watchers are only available on the default loop"
 #: Seconds between two attempts to get credentials: at least, and while those at hand are still good.
 _TRY_AGAIN, _TRY_EARLY_AGAIN = 5.0, 60.0
 
@@ -56,7 +54,8 @@ class Account:
         wake: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
-        #: Where gevent has replaced `subprocess`, processes can be started by this hub's greenlets only.
+        #: Where gevent has replaced `subprocess`, processes can be started by this hub's greenlets only: another thread
+        #: forks, beside the hub's own, and then gets an error for an answer.
         self._hub = gevent.get_hub() if is_module_patched("subprocess") else None
         self._session: Callable[[], Any] = partial(aws.session, endpoint_url=endpoint_url, region=region)
         self._clock = clock or SystemClock()
@@ -111,6 +110,10 @@ class Account:
     def _fetch(self, *, anew: bool, is_errand: bool = True) -> None:
         goes_on = False
         try:
+            if is_errand and self._hub is not None and _names_a_program(self._session()):
+                goes_on, there = True, partial(self._fetch, anew=anew, is_errand=False)
+                self._hub.loop.run_callback_threadsafe(gevent.spawn, there)
+                return
             source = self._session().get_credentials() if anew else self._source
             if source is None:
                 self._failed("no AWS credentials were found (environment, profile, container, instance)")
@@ -118,11 +121,7 @@ class Account:
                 self._credentials = source.get_frozen_credentials()
                 self._source, self.problem = source, None
         except Exception as error:  # noqa: BLE001 - whatever a source raises, the next attempt may succeed
-            if is_errand and self._hub is not None and _HUB_ONLY in str(error):  # a `credential_process`
-                goes_on, there = True, partial(self._fetch, anew=anew, is_errand=False)
-                self._hub.loop.run_callback_threadsafe(gevent.spawn, there)
-            else:
-                self._failed(first_line(f"{type(error).__name__}: {error}"))
+            self._failed(first_line(f"{type(error).__name__}: {error}"))
         finally:
             if not goes_on:
                 self.is_waiting = False
@@ -148,6 +147,12 @@ def obstacle(*, endpoint_url: str | None, region: str | None) -> str | None:
     except (ValueError, exceptions.BotoCoreError) as error:
         return f"SQS cannot be called: {first_line(str(error))}."
     return None
+
+
+def _names_a_program(session: Any) -> bool:
+    """Whether any profile has a program that hands out credentials (`credential_process`)."""
+    profiles = session._session.full_config["profiles"]  # noqa: SLF001 - boto3 has no other way to it
+    return any("credential_process" in profile for profile in profiles.values())
 
 
 def _url_of(client: Any) -> str:
