@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 import aws
-from harness import AccountQueues, Queues, Valkey, Worker, environment_of
+from harness import AccountQueues, Queues, Valkey, Worker, end, environment_of
 
 if aws.PREFIX:  # `make test-aws`: the tests' server is an account
 
@@ -45,8 +45,7 @@ def start_worker(sqs_server, tmp_path):
         return worker.ready() if wait else worker
 
     yield start
-    for worker in started:
-        worker.kill()
+    end(started)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,8 @@ ROOT = HERE.parents[1]
 POOLS = ("prefork", "gevent", "threads", "solo")
 VALKEY = "from app.cli.valkey import command; command()"
 WITHIN = 30.0
+#: What no worker may write: that it forked beside a thread, left something open, or that a line of ours is outdated.
+FORBIDDEN = re.compile(rf".*(?:forked beside|ResourceWarning|{ROOT}/(?:app|settings|tasks)/.*Warning).*")
 
 
 def until(predicate, what, within=WITHIN):
@@ -119,7 +121,7 @@ class Worker:
     """`celery -A app worker …` as a process, with what it writes and what its tasks note."""
 
     #: What is run, of which application, and where.
-    celery = (sys.executable, "-m", "celery")
+    celery = (sys.executable, HERE / "watched.py")
     application, folder = "app", ROOT
 
     def __init__(self, folder, environment, *options):
@@ -201,6 +203,15 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def end(workers):
+    """Kill what is left of workers; then what they wrote must be in order."""
+    for worker in workers:
+        worker.kill()
+    for worker in workers:
+        forbidden = FORBIDDEN.findall(worker.log)
+        assert not forbidden, forbidden
 
 
 class Events:

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections import Counter
 
-from harness import Queues, Worker, body, elsewhere, table_of_queues, until
+from harness import Queues, Worker, body, elsewhere, end, table_of_queues, until
 
 POOLS = ("prefork", "gevent")
 #: Seconds.
@@ -74,9 +74,7 @@ class Life:
         return self
 
     def end(self):
-        for worker in self.workers.values():
-            if worker.process is not None:
-                worker.kill()
+        end([worker for worker in self.workers.values() if worker.process is not None])
 
     # -- what is sent: without a call, so that no fault meets it ------------------------------------------------
 

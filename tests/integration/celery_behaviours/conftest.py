@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parent))  # where `behaviours` and `stock` ar
 
 import stock
 from celery import Celery
-from harness import Events, Queues, Valkey, Worker, until
+from harness import Events, Queues, Valkey, Worker, end, until
 
 from app.control.link import LinkOptions
 from app.testing.sqs.process import LocalSQS
@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 class StockWorker(Worker):
     """`celery -A stock worker …`."""
 
-    application = "stock"
+    celery, application = (sys.executable, "-m", "celery"), "stock"
 
 
 class Producer(Celery):
@@ -80,12 +80,12 @@ def database(valkey, number):
 
 
 def close(app, worker):
-    worker.kill()
     app.backend.result_consumer.stop()
     # Results that are collected later would connect anew, to say that they are no longer waited for.
     app.backend.remove_pending_result = lambda _: None
     app.backend.client.connection_pool.disconnect()
     app.close()
+    end([worker])
 
 
 @pytest.fixture(scope="session")

@@ -13,27 +13,9 @@ import warnings
 import pytest
 import redis
 import trustme
-from harness import HERE, Events, body, until
+from harness import Events, body, until
 
 from app.control.link import ControlLink
-
-#: In the worker before everything else, since hooks that were registered first run last. It writes at each fork how
-#: many threads the system lists beside those of Python's that are not the link's.
-AT_THE_MOMENT = """
-import os, threading
-
-def note():
-    own = [
-        thread
-        for thread in threading.enumerate()
-        if not isinstance(thread, threading._DummyThread) and not thread.name.startswith("control-")
-    ]
-    with open(os.environ["FORKS_FILE"], "a") as file:
-        file.write(f"{len(os.listdir('/proc/self/task')) - len(own)}\\n")
-
-os.register_at_fork(before=note)
-"""
-
 
 #: Takes TLS connections, and hands what comes to the port and back.
 TLS_IN_FRONT = """
@@ -202,18 +184,11 @@ def test_a_fork_in_a_pause_after_a_failure_does_not_shorten_it(own_valkey):
     link._redis.close()
 
 
-def test_a_worker_that_forks_for_every_task_answers_and_tells_all_along(
-    start_worker, queues, valkey, controller, tmp_path
-):
-    (tmp_path / "sitecustomize.py").write_text(AT_THE_MOMENT)
+def test_a_worker_that_forks_for_every_task_answers_and_tells_all_along(start_worker, queues, valkey, controller):
     queues.server.create_queue("sluice")
     worker = start_worker(
         *("-P", "prefork", "-c", 2, "-E", "-n", "prefork@here", "--max-tasks-per-child", 1),
-        environment={
-            "SLUICE_CONTROL_URL": valkey.url,
-            "PYTHONPATH": f"{tmp_path}{os.pathsep}{HERE}",
-            "FORKS_FILE": str(tmp_path / "forks"),
-        },
+        environment={"SLUICE_CONTROL_URL": valkey.url},
     )
     app = controller(valkey)
     names = [f"task-{n}" for n in range(40)]
@@ -230,10 +205,7 @@ def test_a_worker_that_forks_for_every_task_answers_and_tells_all_along(
         worker.wait_for_notes("end", ["last"])
         assert worker.stop() == 0
         until(lambda: heard.of_type("worker-offline"), "last words")
-    forks = (tmp_path / "forks").read_text().split()
     assert pings > 5
-    assert len(forks) > len(names)
-    assert set(forks) == {"0"}
     assert "never" not in worker.notes("start")
     assert "Traceback" not in worker.log
     assert "control link" not in worker.log

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import ROOT, WITHIN, Worker, plain_environment, until
+from harness import ROOT, WITHIN, Worker, end, plain_environment, until
 
 PROJECT = Path(__file__).parent / "project"
 QUEUE = "orders"
@@ -94,5 +94,4 @@ def shop(sqs_server, tmp_path):
     sqs_server.create_queue(QUEUE, max_receives=50, attributes={"VisibilityTimeout": "30"})
     project = Shop(sqs_server, tmp_path)
     yield project
-    for worker in project.workers:
-        worker.kill()
+    end(project.workers)
