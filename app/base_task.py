@@ -129,6 +129,16 @@ class Request(CeleryRequest):
             self.delivery.started(limit=self._limit)
         super().on_accepted(pid, time_accepted)
 
+    def terminate(self, pool: Any, signal: Any = None) -> None:
+        """Kill the task, as it is revoked: however its end is reported, and by whom first, its message is done with."""
+        if self.time_start:
+            self._already_revoked = True  # Celery's word for it: else who reports the end would say it once more
+        try:
+            super().terminate(pool, signal)
+        except NotImplementedError:  # this pool kills no task: it goes on
+            self._already_revoked = False
+            raise
+
     def kill(self, pool: Any) -> None:
         """Kill the task, to hand its message back once it is dead."""
         self._already_cancelled = True  # Celery's word for it: else it would take the task as revoked, and delete it
@@ -150,7 +160,9 @@ class Request(CeleryRequest):
 
     def reject(self, requeue: bool = False) -> None:
         """The message is not done with."""
-        if self.delivery is None:
+        if self._already_revoked:
+            self.acknowledge()
+        elif self.delivery is None:
             super().reject(requeue)
         elif not self.acknowledged:
             self.acknowledged = True
@@ -160,9 +172,11 @@ class Request(CeleryRequest):
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         """Settle what failed. A task's MemoryError ends Celery's whole worker; here it is a failure like others."""
         self._outcome = outcome.of(exc_info)
-        if self._already_cancelled and isinstance(outcome.exception_in(exc_info), Terminated):
-            self.hand_back()
-            return
+        if isinstance(outcome.exception_in(exc_info), Terminated):
+            if self._already_cancelled:
+                self.hand_back()
+                return
+            self.acknowledge()  # it is revoked, which Celery first tells a store of results that may be slow
         try:
             super().on_failure(exc_info, send_failed_event, return_ok)
         except MemoryError:

@@ -84,4 +84,5 @@ app.conf.sluice = settings
 pools.install()
 worker.install(settings)
 Drain(settings.drain_timeout).install(app.steps["worker"])
+app.steps["consumer"].add("app.control.while_draining:WhileDraining")
 flower_guard.install(settings)

@@ -64,6 +64,7 @@ class ControlLink:
         self._state = LinkState()
         self._publisher = Publisher(self._redis, self._state, buffer=buffer)
         self._subscriber = Subscriber(self._redis, self._state)
+        self._heirs: dict[str, Callable[[str], None]] = {}
 
     def __repr__(self) -> str:
         state = "up" if self.is_up else "down"
@@ -101,6 +102,16 @@ class ControlLink:
     def subscribe(self, topic: str, sink: Callable[[str], None], *, wait: float = _CONNECT_TIMEOUT) -> bool:
         """Have `sink` called, in another thread, with each payload of the topic; see `Subscriber.subscribe`."""
         return self._subscriber.subscribe(self._prefix + topic, sink, wait=wait)
+
+    def take_over(self, topic: str, sink: Callable[[str], None]) -> None:
+        """Have `sink` called, in the place of all others, with each further payload of a topic that is listened to."""
+        self._heirs[topic] = sink
+        self._subscriber.take_over(self._prefix + topic, sink)
+
+    def hand_on(self, topic: str, payload: str) -> None:
+        """Give what came for somebody who left it unread to who took over from them, if anybody did."""
+        if (heir := self._heirs.get(topic)) is not None:
+            heir(payload)
 
     def unsubscribe(self, topic: str, sink: Callable[[str], None]) -> None:
         """End what `subscribe` began."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ class Channel(TaskChannel):
         super().__init__(*args, **kwargs)
         #: What the link calls, by queue and topic.
         self._subscriptions: dict[str, dict[str, Callable[[str], None]]] = {}
+        #: What came and waits to be read: queue, topic, payload.
+        self._unread: deque[tuple[str, str, str]] = deque()
 
     @property
     def link(self) -> ControlLink | None:
@@ -96,7 +99,7 @@ class Channel(TaskChannel):
         topic = _topic(exchange or "", routing_key.replace("#", "*"))
         subscriptions = self._subscriptions.setdefault(queue, {})
         if self.link is not None and topic not in subscriptions:
-            subscriptions[topic] = partial(self._on_payload, queue)
+            subscriptions[topic] = partial(self._on_payload, queue, topic)
             self.link.subscribe(topic, subscriptions[topic])
 
     def basic_consume(
@@ -120,18 +123,25 @@ class Channel(TaskChannel):
         return 0 if is_control(queue) else int(super().queue_purge(queue, **kwargs))
 
     def close(self) -> None:
-        """Unsubscribe, then close the SQS side."""
+        """Unsubscribe, leave what was not read to who has taken over, then close the SQS side."""
         for queue in list(self._subscriptions):
             self.queue_delete(queue)
+        while self._unread and self.link is not None:
+            _, topic, payload = self._unread.popleft()
+            self.link.hand_on(topic, payload)
         super().close()
 
-    def _on_payload(self, queue: str, payload: str) -> None:
+    def _on_payload(self, queue: str, topic: str, payload: str) -> None:
         """From the link's thread: over to the consumer's."""
         if len(self._transport.inbox) < _UNREAD:
-            self._transport.inbox.put(self._on_control_message, queue, payload)
+            self._unread.append((queue, topic, payload))
+            self._transport.inbox.put(self._read)
 
-    def _on_control_message(self, queue: str, payload: str) -> None:
-        """Give it to whoever consumes; anybody who reaches the link may have sent it, so it may be anything."""
+    def _read(self) -> None:
+        """Give the next to whoever consumes; anybody who reaches the link may have sent it, so it may be anything."""
+        if not self._unread:
+            return
+        queue, _, payload = self._unread.popleft()
         callback = self.connection._callbacks.get(queue) if self.connection is not None else None  # noqa: SLF001 - see TaskChannel
         if callback is None:
             return

@@ -6,8 +6,9 @@ import pickle
 
 import pytest
 from billiard.einfo import ExceptionInfo
-from billiard.exceptions import WorkerLostError
+from billiard.exceptions import Terminated, WorkerLostError
 from celery import Celery
+from celery.concurrency.base import BasePool
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from celery.worker.request import create_request_cls
 
@@ -199,6 +200,39 @@ def test_what_a_pool_reports_of_a_task_that_left_by_system_exit_is_settled(app):
     """Celery's own would fail on it, and leave message and slot where they are."""
     delivery = Delivery(app)
     delivery.request.on_success(raised(OSError("worker lost")))
+    assert delivery.settled == ["reject"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda request: request.on_success((0, None, None)),  # as gevent reports a killed greenlet
+        lambda request: request.on_success((1, raised(ValueError("of its finally block")), 0.1)),
+        lambda request: request.on_failure(raised(Terminated(15))),
+        lambda request: request.on_failure(raised(WorkerLostError())),
+        lambda request: request.on_success((0, "result", 0.1)),
+    ],
+)
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_what_is_revoked_while_it_runs_is_done_with_whoever_reports_its_end_first(app, end, is_slow):
+    delivery = Delivery(app)
+    ends = []
+    delivery.pool.terminate_job = lambda *_: end(delivery.request) if not is_slow else ends.append(end)
+    delivery.request.on_accepted(1, 0.0)
+    delivery.request.terminate(delivery.pool)
+    for late in ends:
+        late(delivery.request)
+    assert delivery.settled == ["ack"]
+    assert [kind for kind, _ in delivery.eventer.sent].count("task-revoked") == 1
+
+
+def test_where_the_pool_kills_no_task_one_that_is_revoked_goes_on_and_is_settled_as_it_ends(app):
+    delivery = Delivery(app)
+    delivery.request.on_accepted(1, 0.0)
+    with pytest.raises(NotImplementedError):
+        delivery.request.terminate(BasePool())
+    assert delivery.settled == []
+    delivery.request.on_success((1, raised(ValueError()), 0.1))
     assert delivery.settled == ["reject"]
 
 

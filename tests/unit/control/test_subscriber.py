@@ -125,6 +125,31 @@ def test_who_unsubscribes_last_ends_it(subscriber, server):
     assert server.asked[-1] == ("unsubscribe", "a")
 
 
+def test_who_takes_over_gets_what_comes_from_then_on_also_when_the_others_leave(subscriber, server):
+    early, late = [], []
+
+    def take_over():
+        subscriber.take_over("a", late.append)
+        return message(b"a", b"second")
+
+    def leave():
+        subscriber.unsubscribe("a", early.append)
+        return message(b"a", b"third")
+
+    subscriber.subscribe("a", early.append, wait=0)
+    server.script = [lambda: message(b"a", b"first"), take_over, leave, END]
+    subscriber.listen()
+    assert (early, late) == (["first"], ["second", "third"])
+    assert server.asked == [("subscribe", "a")]
+    subscriber.unsubscribe("a", late.append)
+    assert subscriber._turn() is None
+
+
+def test_where_nobody_listens_there_is_nothing_to_take_over(subscriber):
+    subscriber.take_over("a", print)
+    assert subscriber._turn() is None
+
+
 def test_after_ten_silent_seconds_the_server_is_asked_and_after_twenty_given_up(
     subscriber, server, state, manual_clock
 ):
