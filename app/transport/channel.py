@@ -111,8 +111,7 @@ class Channel(SQS.Channel):
     def basic_qos(self, prefetch_size: int = 0, prefetch_count: int = 0, apply_global: bool = False) -> None:
         """Hold at most so many messages; 0 is no limit of the consumer's."""
         super().basic_qos(prefetch_size, prefetch_count, apply_global)
-        self.intake.prefetch = prefetch_count
-        self.intake.fill_places()  # Celery sets it when its pool has grown
+        self.intake.resize(prefetch_count)  # Celery sets it when its pool has grown
 
     def on_queue_missing(self, queue: str) -> None:
         """A queue that was there is gone; make it anew where we may (a local server that was started again)."""

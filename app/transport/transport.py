@@ -55,7 +55,7 @@ class Transport(SQS.Transport):
     def fill_places(self) -> None:
         """The pool has grown: give it what waits; from any thread."""
         if self._intake is not None:
-            self._intake.fill_places()
+            self._intake.resize()
 
     @property
     def intake(self) -> Intake:

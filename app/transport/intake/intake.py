@@ -143,10 +143,10 @@ class Intake:
             # What its rate limit held back could not begin any sooner: no more is to be fetched for it.
             since = delivery.started_at if delivery.rate_limited_at is None else delivery.rate_limited_at
             self._pace.finished(self._custody.engine.clock.monotonic() - since)
-        self._look_soon()
+        self.look_soon()
 
-    def _look_soon(self) -> None:
-        """Once for all that happens to slots in one go."""
+    def look_soon(self) -> None:
+        """Slots are free again (in the engine's thread): a receiver that found none is to look, once for all of them."""
         if not self._is_looking:
             self._is_looking = True
             self._custody.engine.call_soon(self._look)
@@ -234,7 +234,18 @@ class Intake:
     def _limited(self, delivery: Delivery) -> None:
         """In the engine's thread: the other queues may ask for more."""
         self._window.limit(delivery)
-        self._look_soon()
+        self.look_soon()
+
+    def resize(self, prefetch: int | None = None) -> None:
+        """The pool has another size: fill its new places, and ask for more; from any thread.
+
+        Args:
+            prefetch: the most messages held from now on.
+        """
+        if prefetch is not None:
+            self.prefetch = prefetch
+        self.fill_places()
+        self._custody.engine.call_soon(self.look_soon)
 
     def fill_places(self) -> None:
         """Give what waits, if there are places; from any thread."""

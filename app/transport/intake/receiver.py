@@ -224,6 +224,8 @@ class Receiver:
                 self._received(messages, ask, url, asked_at)
         finally:
             self.consider()  # whatever came of it: who does not ask again is silent for ever
+            if reservation.count:
+                self._intake.look_soon()  # likewise whoever found all slots reserved, if it brought less than that
 
     def _received(self, messages: list[dict[str, Any]], ask: Ask, url: str, asked_at: float) -> None:
         self._episode.worked()

@@ -46,7 +46,7 @@ def test_a_place_that_is_free_again_is_filled_at_once():
 def test_places_that_are_new_are_filled_when_it_is_told():
     world = busy()
     world.slots = 15
-    world.intake.fill_places()
+    world.intake.resize()
     world.engine.turn()
     assert len(world.given) == 15
 

@@ -302,6 +302,31 @@ def test_while_tasks_are_slow_a_busy_queue_fills_the_whole_pool(idle):
     assert {each.queue for each in world.given} >= {f"idle-{n}" for n in range(idle)}
 
 
+def test_a_queue_that_finds_all_slots_reserved_is_asked_once_they_were_not_needed():
+    """Each of three queues had a message, so that the next receives of the first two reserve all that there is."""
+    world = World(slots=10)
+    world.consume("a", "b", "c")
+    world.engine.advance(1)
+    for queue in "abc":
+        world.send(queue)
+    world.engine.advance(3)
+    world.send("c")
+    world.engine.advance(3)
+    assert len(world.given) == 4
+
+
+def test_a_pool_that_grows_while_all_its_tasks_are_long_gets_more_to_do():
+    world = World(slots=2, seconds=None)
+    world.consume("orders")
+    world.send("orders", 30)
+    world.engine.advance(5)
+    assert len(world.given) == 2
+    world.slots = 6
+    world.intake.resize(24)
+    world.engine.advance(1)
+    assert len(world.given) == 6
+
+
 def test_with_one_slot_all_of_four_idle_queues_are_polled():
     world = World(slots=1)
     queues = ["a", "b", "c", "d"]
@@ -356,6 +381,34 @@ def test_never_more_is_received_than_there_are_slots_and_all_is_done_once(slots,
     window = world.intake._window
     assert (window.held, window.held_bytes, window._reserved.total(), window._reserved_bytes) == (0, 0, 0, 0)
     assert len(world.custody.leases) == len(world.custody.outbox) == 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.integers(1, 30),
+    st.integers(1, 4),
+    st.floats(0.001, 3),
+    st.lists(
+        st.tuples(st.sampled_from("abcde"), st.integers(0, 60), st.floats(0, 2), st.booleans()), min_size=1, max_size=20
+    ),
+)
+def test_whatever_has_happened_no_queue_is_silent_afterwards(slots, multiplier, seconds, course):
+    """A receiver that waits for slots must hear of them, whoever had them."""
+    world = World(slots=slots, most=slots * multiplier, seconds=seconds)
+    world.consume(*"abcde")
+    sent = 0
+    for queue, count, pause, is_faulty in course:
+        world.fault = PASSING if is_faulty else None
+        world.send(queue, count)
+        sent += count
+        world.engine.advance(pause)
+    world.fault = None
+    world.engine.advance(30 + sent * seconds)
+    world.given.clear()
+    for queue in "abcde":
+        world.send(queue)
+    world.engine.advance(3 + 5 * seconds)
+    assert sorted(each.queue for each in world.given) == list("abcde")
 
 
 def test_a_message_that_nothing_was_prepared_for_keeps_neither_others_nor_the_next_receive_away(monkeypatch, caplog):
