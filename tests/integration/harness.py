@@ -14,6 +14,7 @@ import time
 import uuid
 from pathlib import Path
 
+import boto3
 import psutil
 import pytest
 
@@ -73,6 +74,22 @@ def elsewhere(server):
         "AWS_ACCESS_KEY_ID": "somebody",
         "AWS_SECRET_ACCESS_KEY": "secret-key",
     }
+
+
+def profile(server, folder, credentials):
+    """A worker's environment in which AWS's profile says all of a strict local server: an endpoint there is AWS to us.
+
+    Args:
+        server: the server.
+        folder: where the profile is kept.
+        credentials: lines of the profile that say whose keys are used.
+    """
+    file = folder / "config"
+    file.write_text(
+        f"[default]\nregion = {server.region}\nca_bundle = {server.ca_file}\nservices = here\n{credentials}\n"
+        f"[services here]\nsqs =\n  endpoint_url = {server.endpoint_url}\n"
+    )
+    return {"AWS_CONFIG_FILE": str(file), "AWS_SHARED_CREDENTIALS_FILE": str(folder / "none")}
 
 
 def table_of_queues(folder, *names):
@@ -247,12 +264,25 @@ class Events:
         return [event for event in list(self.seen) if event["type"] == kind]
 
 
+def _client(server):
+    if getattr(server, "ca_file", None) is None:
+        return aws.sqs_client(endpoint_url=server.endpoint_url, region="us-east-1")
+    return boto3.client(
+        "sqs",
+        endpoint_url=server.endpoint_url,
+        region_name=server.region,
+        aws_access_key_id=server.access_key.id,
+        aws_secret_access_key=server.access_key.secret,
+        verify=str(server.ca_file),
+    )
+
+
 class Queues:
     """The queues of a local SQS server, as producers and tests see them."""
 
     def __init__(self, server):
         self.server = server
-        self.client = aws.sqs_client(endpoint_url=server.endpoint_url, region="us-east-1")
+        self.client = _client(server)
 
     def url(self, name="sluice"):
         return self.client.get_queue_url(QueueName=name)["QueueUrl"]

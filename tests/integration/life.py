@@ -6,11 +6,16 @@ import contextlib
 import time
 from collections import Counter
 
-from harness import Queues, Worker, body, elsewhere, end, table_of_queues, until
+from harness import Queues, Worker, body, elsewhere, end, profile, table_of_queues, until
+from proxy import ForwardProxy
+
+from app.testing.sqs.process import LocalSQS
 
 POOLS = ("prefork", "gevent")
 #: Seconds.
 LEASE = 6
+#: How workers reach SQS. AWS speaks TLS and checks signatures.
+WAYS = ("plainly", "as AWS", "as AWS, through a proxy")
 #: What can go wrong with a call.
 FAULTS = {
     "500": "error:status=500",
@@ -33,16 +38,42 @@ FAULTS = {
 OF_RECEIVES = ("duplicate", "to-gone")
 
 
+@contextlib.contextmanager
+def a_life(folder, way):
+    """Workers and a server of their own, until the block ends; nothing is started before it is told to."""
+    (tls := folder / "tls").mkdir()
+    with contextlib.ExitStack() as stack:
+        if way == "plainly":
+            life = Life(stack.enter_context(LocalSQS()), folder)
+        else:
+            server = stack.enter_context(LocalSQS(strict=True, tls=tls))
+            key = server.access_key
+            keys = f"aws_access_key_id = {key.id}\naws_secret_access_key = {key.secret}"
+            environment = profile(server, folder, keys)
+            if way.endswith("proxy"):
+                proxy = stack.enter_context(ForwardProxy())
+                environment |= proxy.environment()
+            life = Life(server, folder, environment=environment)
+        try:
+            yield life
+            if way.endswith("proxy"):
+                assert set(proxy.tunnels) == {life.server.endpoint_url.removeprefix("https://")}
+                assert proxy.requests == []
+        finally:
+            life.end()
+
+
 class Life:
     """A worker of each pool, each with a queue for every fault: so all faults happen at once, and none hides another.
 
     Args:
         server: a local SQS server of its own.
         folder: for what the workers write.
+        environment: how the workers find the server; None: `elsewhere`.
         pools: the workers' pools.
     """
 
-    def __init__(self, server, folder, *, pools=POOLS):
+    def __init__(self, server, folder, *, environment=None, pools=POOLS):
         self.server, self.queues = server, Queues(server)
         self.fault_of = {f"{pool}-{fault}": fault for pool in pools for fault in FAULTS}
         for queue in self.fault_of:
@@ -53,7 +84,7 @@ class Life:
             place.mkdir()
             own = [queue for queue in self.fault_of if queue.startswith(pool)]
             environment = {
-                **elsewhere(server),
+                **(environment or elsewhere(server)),
                 **table_of_queues(place, *own),
                 "AWS_REGION": server.region,
                 "SLUICE_VISIBILITY_TIMEOUT": str(LEASE),

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from harness import HERE, ROOT, body, plain_environment, until
+from harness import HERE, ROOT, body, plain_environment, profile, until
 from proxy import ForwardProxy
 
 CALLS = (
@@ -30,15 +30,9 @@ def account(strict_sqs_server, tmp_path):
 class Account:
     def __init__(self, server, folder):
         self.server, self.keys = server, folder / "keys.json"
-        (folder / "config").write_text(
-            f"[default]\nregion = {server.region}\nca_bundle = {server.ca_file}\nservices = here\n"
-            f"credential_process = cat {self.keys}\n"
-            f"[services here]\nsqs =\n  endpoint_url = {server.endpoint_url}\n"
-        )
         self.environment = {
+            **profile(server, folder, f"credential_process = cat {self.keys}"),
             "AWS_ENDPOINT_URL_SQS": None,
-            "AWS_CONFIG_FILE": str(folder / "config"),
-            "AWS_SHARED_CREDENTIALS_FILE": str(folder / "none"),
             "SLUICE_VISIBILITY_TIMEOUT": "3",
         }
         self.key = None

@@ -10,9 +10,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from life import FAULTS, LEASE, Life
-
-from app.testing.sqs.process import LocalSQS
+from life import FAULTS, LEASE, WAYS, a_life
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
 
@@ -24,23 +22,19 @@ BUT = {ALL: (), FIRST: (), SOME: ("black-hole",)}
 MISSING_ONCE = f"{FAULTS['missing']}:count=1"
 
 
-@pytest.fixture(scope="module")
-def life(tmp_path_factory):
+@pytest.fixture(scope="module", params=[WAYS[0], WAYS[-1]])
+def life(request, tmp_path_factory):
     """Started while nobody could be asked for a queue's address, and for its dead-letter queue only in vain."""
-    with LocalSQS() as server:
-        life = Life(server, tmp_path_factory.mktemp("life"))
+    with a_life(tmp_path_factory.mktemp("life"), request.param) as life:
         for queue in life.fault_of:
             life.work(queue)
-        try:
-            with life.trouble("GetQueueAttributes", options=":count=1") as attributes:
-                with life.trouble("GetQueueUrl") as urls:
-                    life.start()
-                    life.until_hit(urls, 2, except_for=ONCE)
-                    life.until_hit(urls)
-                life.until_hit(attributes)
-            yield life
-        finally:
-            life.end()
+        with life.trouble("GetQueueAttributes", options=":count=1") as attributes:
+            with life.trouble("GetQueueUrl") as urls:
+                life.start()
+                life.until_hit(urls, 2, except_for=ONCE)
+                life.until_hit(urls)
+            life.until_hit(attributes)
+        yield life
 
 
 def test_get_queue_url_and_get_queue_attributes_at_start(life):

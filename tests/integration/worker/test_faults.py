@@ -6,21 +6,15 @@ import time
 
 import pytest
 from harness import body
-from life import Life
-
-from app.testing.sqs.process import LocalSQS
+from life import WAYS, a_life
 
 LEASE = 30
 
 
-@pytest.fixture(scope="module")
-def life(tmp_path_factory):
-    with LocalSQS() as server:
-        life = Life(server, tmp_path_factory.mktemp("life"))
-        try:
-            yield life.start()
-        finally:
-            life.end()
+@pytest.fixture(scope="module", params=[WAYS[0], *(pytest.param(way, marks=pytest.mark.long) for way in WAYS[1:])])
+def life(request, tmp_path_factory):
+    with a_life(tmp_path_factory.mktemp("life"), request.param) as life:
+        yield life.start()
 
 
 @pytest.mark.parametrize("call", ["ReceiveMessage", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"])
