@@ -38,6 +38,14 @@ def test_a_process_has_one_link_to_an_address():
     assert control_link("redis://here") is control_link("redis://here")
 
 
+def test_what_was_left_unread_goes_to_who_has_taken_over_and_to_nobody_else():
+    link, got = ControlLink("redis://here"), []
+    link.take_over("a", got.append)
+    link.hand_on("a", "left")
+    link.hand_on("b", "nobody's")
+    assert got == ["left"]
+
+
 @pytest.mark.parametrize(
     ("name", "is_it"),
     [

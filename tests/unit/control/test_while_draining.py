@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,8 @@ from celery import Celery
 from celery.worker.control import Panel
 
 from app.control.while_draining import WhileDraining
+
+OTHER = {"body": "{}", "content-type": "application/x-other", "properties": {"delivery_tag": "1"}}
 
 
 @pytest.fixture
@@ -45,10 +48,24 @@ def test_a_projects_own_commands_are_told_apart_by_the_same(answering, commands)
 
 
 @pytest.mark.parametrize(
-    "payload", ["", "garbage", "5", "{}", "[]", '{"properties": 5}', '{"body": 5, "properties": {}}']
+    "payload", ["", "garbage", "5", "{}", "[]", '{"properties": 5}', '{"body": 5, "properties": {}}', json.dumps(OTHER)]
 )
 def test_what_is_no_command_is_one_line_of_the_log(answering, payload, caplog):
     answering._answer(payload)
     [record] = caplog.records
     assert "could not be used" in record.getMessage()
     assert record.exc_info is None
+    assert ("ContentDisallowed" in record.getMessage()) is ("x-other" in payload)
+
+
+def test_what_changes_while_it_is_looked_at_is_looked_at_again(answering):
+    class Changing:
+        looks = 0
+
+        def __iter__(self):
+            self.looks += 1
+            yield self.looks
+            if self.looks < 3:
+                raise RuntimeError("Set changed size during iteration")
+
+    assert answering._node.state.tset(Changing()) == {3}
