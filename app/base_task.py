@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from app.lease import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 #: What monitors and logs show in place of arguments and results.
 HIDDEN = "hidden"
@@ -100,7 +103,14 @@ class Request(CeleryRequest):
 
         def enter_pool(self: Request, pool: Any, **more: Any) -> Any:
             self.enter_pool()
-            return execute_using_pool(self, pool, **more)
+            try:
+                return execute_using_pool(self, pool, **more)
+            except TaskRevokedError:
+                raise
+            except Exception as error:
+                self.refuse(error)
+                # The only one for which Celery's worker gives the pool's place back.
+                raise TaskRevokedError(self.id) from error
 
         cls.on_success, cls.execute_using_pool = on_end, enter_pool
 
@@ -122,6 +132,13 @@ class Request(CeleryRequest):
             task_ready(self)
             raise TaskRevokedError(self.id)
         self._request_dict[_LEASE] = self.delivery.place
+
+    def refuse(self, error: Exception) -> None:
+        """The pool could not be given it: its message comes back later."""
+        logger.error("The pool could not be given task %s[%s]", self.name, self.id, exc_info=error)
+        task_ready(self)
+        self._outcome = outcome.retry(reason=type(error).__name__)
+        self.reject(requeue=True)
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """The task begins."""

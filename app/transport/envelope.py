@@ -92,6 +92,8 @@ def _check_headers(headers: dict[str, Any]) -> None:
         raise UndecodableMessage("the headers 'eta' and 'expires' must be times where they are there")
     if not _is_near(headers.get("eta")):
         raise UndecodableMessage("the header 'eta' is out of all bounds")
+    if not all(isinstance(name, str) for name in headers.get("stamped_headers") or ()):
+        raise UndecodableMessage("the header 'stamped_headers' must be names")
     limits = headers.get("timelimit")
     if limits and not (len(limits) == 2 and all(_is_limit(limit) for limit in limits)):
         raise UndecodableMessage("the header 'timelimit' must be two numbers")

@@ -17,6 +17,7 @@ from celery import signals as celery_signals
 from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
 
 from app import signals, task
+from app.base_task import Request
 from app.celery import app
 
 #: Limits of SQS's that no test can wait for, made shorter.
@@ -243,6 +244,18 @@ def send_another(name: str) -> None:
 def revoke(self: Any, task_id: str) -> None:
     self.app.control.revoke(task_id)
     note("end", "revoke")
+
+
+class Unfit(Request):
+    """One of which the pool cannot be given anything."""
+
+    def revoked(self) -> bool:
+        raise TypeError("unfit")
+
+
+@task(Request=f"{__name__}:Unfit")
+def unfit() -> None:
+    note("start", "unfit")
 
 
 @task(bind=True)

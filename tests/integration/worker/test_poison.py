@@ -6,7 +6,7 @@ import base64
 import json
 
 import pytest
-from harness import body
+from harness import body, until
 
 SECRET = "what-nobody-may-read"
 
@@ -100,3 +100,16 @@ def test_poison_goes_to_the_dead_letter_queue_at_once_and_the_worker_works_on(po
     assert worker.log.count("has a task") == 3 * 2
     assert worker.log.count("Traceback") == 3
     assert SECRET not in worker.notes("start")
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_what_the_pool_cannot_be_given_comes_back_later_and_keeps_no_place_of_it(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=50)
+    worker = start_worker("-P", pool, "-c", 1, environment={"SLUICE_RETRY_BACKOFF": "120"})
+    queues.send(body("probe.unfit"), body("probe.unfit"))
+    worker.wait_for("The pool could not be given task probe.unfit", times=2)
+    queues.send(body("probe.work", ["after"]))
+    worker.wait_for_notes("end", ["after"])
+    assert worker.notes("start") == ["after"]
+    until(lambda: queues.left() == 2, "two messages that come back")
+    assert queues.server.queues["sluice"]["visible"] == 0

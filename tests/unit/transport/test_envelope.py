@@ -52,6 +52,7 @@ def test_what_may_be_missing_is_there():
         ({"expires": ""}, "must be times"),
         ({"expires": 0}, "must be times"),
         ({"retries": None}, "'retries' is of the wrong kind"),
+        ({"stamped_headers": [[]]}, "'stamped_headers' must be names"),
         ({"eta": "0001-01-01T00:00:00+14:00"}, "'eta' is out of all bounds"),
         ({"eta": "9999-12-31T23:59:59"}, "'eta' is out of all bounds"),
     ],
