@@ -146,7 +146,7 @@ class Intake:
         self.look_soon()
 
     def look_soon(self) -> None:
-        """Slots are free again (in the engine's thread): a receiver that found none is to look, once for all of them."""
+        """Slots are free again (in the engine's thread): whoever found none looks, once for all that happens."""
         if not self._is_looking:
             self._is_looking = True
             self._custody.engine.call_soon(self._look)

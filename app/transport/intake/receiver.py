@@ -182,7 +182,7 @@ class Receiver:
         self._in_flight = 0
         if isinstance(answer, Failure):
             self._failed(answer)
-        elif isinstance(url := answer.get("QueueUrl"), str):
+        elif isinstance(url := answer.get("QueueUrl"), str) and "://" in url:
             self.url = url
         else:
             self._failed(not_understood("GetQueueUrl"))
@@ -286,6 +286,8 @@ class Receiver:
         if failure.kind is Kind.QUEUE_MISSING:
             pause = self._park()
         else:
+            if failure.kind is Kind.PERMANENT:
+                self.url = self._options.url  # it may have been a wrong answer that gave us this one
             pause = backoff.delay(self._episode.failed(failure), first=_FIRST_PAUSE, most=_LONGEST_PAUSE)
         self._not_before = self._engine.clock.monotonic() + pause
 

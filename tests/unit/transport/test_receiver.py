@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fake_engine import PASSING, message
+from fake_engine import PASSING, PERMANENT, message
 from fake_sqs import MISSING, World
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -218,6 +218,21 @@ def test_a_queue_whose_address_is_not_known_is_asked_for():
     world.send("orders")
     world.engine.advance(1)
     assert len(world.given) == 1
+
+
+@pytest.mark.parametrize("url", ["", "?", 5, "https://sqs.example/other"])
+def test_a_wrong_address_does_not_last(url):
+    """Once an answer was wrong; of an address at which nothing works another one is asked for."""
+    world = World(queues={"orders": QueueOptions(name="orders")})
+    world.fault = {"QueueUrl": url}
+    world.intake.consume("orders", None)
+    world.engine.advance(0.05)
+    world.fault = PERMANENT
+    world.engine.advance(5)
+    world.fault = None
+    world.send("orders")
+    world.engine.advance(30)
+    assert [each.url for each in world.given] == ["https://sqs.example/orders"]
 
 
 @pytest.mark.parametrize("messages", ["?", "", {}, 0, [None], [{"Body": "x"}], [message() | {"Body": None}]])
