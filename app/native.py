@@ -7,6 +7,7 @@ and its end is waited for, after it each goes on where it was. In the child they
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -214,7 +215,7 @@ class _Forks:
             try:
                 self.let_go_on()
             except RuntimeError:
-                logger.critical("No thread for %s before the next fork", self.aside, exc_info=True)
+                logger.critical("The system gives no thread for %s; trying on", self.aside, exc_info=True)
 
     def after_in_child(self) -> None:
         for thread in self.running | self.aside:
@@ -238,4 +239,16 @@ if sys.version_info >= (3, 13):
     warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded", DeprecationWarning)
 
 _forks = _Forks()
+
+
+def resume() -> None:
+    """Start what the system gave no thread for after a fork, if it gives one now; else look again later.
+
+    For whatever runs in a process now and then. Mostly there is nothing to do, and it costs next to nothing.
+    """
+    if _forks.aside:
+        with contextlib.suppress(RuntimeError), _forks.lock:
+            _forks.let_go_on()
+
+
 os.register_at_fork(before=_forks.before, after_in_parent=_forks.after_in_parent, after_in_child=_forks.after_in_child)

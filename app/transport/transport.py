@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from kombu.transport import SQS
 
+from app import native
 from app.outcome import RETURNED
 from app.transport import aws
 from app.transport.channel import Channel
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Seconds for a plain client's last deletes, when it closes its connection.
 _FLUSH = 5.0
+#: Seconds between two looks at whether threads are missing.
+_LOOK_EVERY = 1.0
 
 
 class Transport(SQS.Transport):
@@ -42,6 +45,8 @@ class Transport(SQS.Transport):
         #: Whether the task with this id is revoked: it is not put off till it is due.
         self.is_revoked: Callable[[str], bool] = _never
         self._intake: Intake | None = None
+        #: Kombu's timer, while an event loop has one of ours.
+        self._looks: Any = None
 
     def delivery(self, tag: str) -> Delivery | None:
         """What was given to the consumer under that tag and is not settled."""
@@ -92,12 +97,15 @@ class Transport(SQS.Transport):
         return next((each for each in self.channels if queue in each._active_queues), None)  # noqa: SLF001 - kombu's
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:  # noqa: ARG002 - kombu's signature
-        """Prefork, threads, solo: Celery's event loop runs the inbox."""
+        """Prefork, threads, solo: Celery's event loop runs the inbox, and looks whether a fork has cost us threads."""
         self.inbox.attach(loop)
+        self._looks = loop.call_repeatedly(_LOOK_EVERY, native.resume)
 
     def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:  # noqa: ARG002 - kombu's signature
         """The event loop is about to end."""
         self.inbox.detach()
+        if self._looks is not None:
+            self._looks.cancel()
 
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:  # noqa: ARG002 - kombu's signature
         """Gevent and plain clients: run what is in the inbox.
@@ -105,6 +113,7 @@ class Transport(SQS.Transport):
         Raises:
             TimeoutError: nothing came within `timeout` seconds (None: wait for ever).
         """
+        native.resume()
         if not self.inbox.run(timeout):
             raise TimeoutError
 

@@ -275,7 +275,10 @@ def test_a_thread_that_does_not_step_aside_delays_a_fork_by_the_bound_and_only_t
     until(lambda: stubborn.runs > 1, "second run", 5)
 
 
-def test_what_finds_no_thread_after_a_fork_is_started_by_the_next(reader, monkeypatch, caplog):
+@pytest.mark.parametrize("again", [native.resume, fork])
+def test_what_finds_no_thread_after_a_fork_is_started_by_the_next_or_when_somebody_looks(
+    again, reader, monkeypatch, caplog
+):
     def no_thread(*_):
         raise RuntimeError("can't start new thread")
 
@@ -285,8 +288,10 @@ def test_what_finds_no_thread_after_a_fork_is_started_by_the_next(reader, monkey
         assert not reader.thread.is_running
         with pytest.raises(RuntimeError):
             reader.thread.start()
+        native.resume()
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]
-    assert fork()
+    assert not reader.thread.is_running
+    again()
     reader.put(1)
     reader.has_read(1)
 

@@ -180,6 +180,7 @@ class Outbox:
         )
 
     def _answered(self, key: tuple[str, str], entries: list[_Entry], answer: dict[str, Any] | Failure) -> None:
+        said: dict[str, Failure | None]
         if isinstance(answer, Failure):
             said = {str(number): answer for number in range(len(entries))}
         else:

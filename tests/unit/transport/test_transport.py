@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from kombu import Connection
 
+from app import native
 from app.errors import CannotDelay
 from app.transport import Transport
 from app.transport.options import Options, QueueOptions
@@ -23,6 +26,39 @@ def test_its_address_says_where_sqs_is_and_no_secret(options, uri):
     connection = Connection("sqs://", transport=Transport, transport_options={"sqs": options})
     assert connection.as_uri() == uri
     assert connection.as_uri(include_password=True) == uri
+
+
+class Timer:
+    """Kombu's, as far as it is used."""
+
+    def __init__(self, call):
+        self.call, self.is_cancelled = call, False
+
+    def cancel(self):
+        self.is_cancelled = True
+
+
+def test_whoever_consumes_looks_after_threads_that_were_refused_to_the_process(monkeypatch):
+    looks = []
+    monkeypatch.setattr(native, "resume", lambda: looks.append(1))
+    transport = Connection("sqs://", transport=Transport, transport_options={"sqs": Options()}).transport
+    with pytest.raises(TimeoutError):
+        transport.drain_events(None, timeout=0)
+    assert looks == [1]
+
+    timers = []
+    loop = SimpleNamespace(
+        add_reader=lambda *_: None,
+        remove=lambda *_: None,
+        call_repeatedly=lambda seconds, call: timers.append(Timer(call)) or timers[-1],
+    )
+    transport.register_with_event_loop(None, loop)
+    [timer] = timers
+    timer.call()
+    assert looks == [1, 1]
+    transport.unregister_from_event_loop(None, loop)
+    assert timer.is_cancelled
+    transport.inbox.close()
 
 
 def test_nothing_of_ours_deletes_a_queue():
