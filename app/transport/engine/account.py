@@ -35,6 +35,8 @@ logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 
 #: Seconds between two attempts to get credentials: at least, and while those at hand are still good.
 _TRY_AGAIN, _TRY_EARLY_AGAIN = 5.0, 60.0
+#: For a client that calls nobody.
+_ANY_CREDENTIALS = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
 
 
 class Account:
@@ -60,7 +62,8 @@ class Account:
         self._session: Callable[[], Any] = partial(aws.session, endpoint_url=endpoint_url, region=region)
         self._clock = clock or SystemClock()
         self._wake = wake
-        client = aws.sqs_client(endpoint_url=endpoint_url, region=region)
+        # Given any credentials it looks for none, which may take long or fail for now.
+        client = self._session().client("sqs", endpoint_url=endpoint_url, **_ANY_CREDENTIALS)
         #: Where requests go, as botocore resolves it (region, FIPS, dual stack, VPC endpoint, local server).
         self.url = _url_of(client)
         self.region = str(client.meta.region_name)

@@ -161,6 +161,17 @@ def test_each_source_is_found_and_what_expires_is_got_from_it_anew(aws, start_en
         until(lambda: is_answered(caller.call()), "answer with the new ones", 10)
 
 
+@pytest.mark.parametrize("source", ["assume_role", "web_identity", "container", "instance"])
+def test_a_source_that_refuses_while_a_worker_starts_is_waited_for(aws, start_engine, source):
+    aws.issuer.refuses = "{}"
+    getattr(aws, source)()
+    assert account_module.obstacle(endpoint_url=None, region=None) is None
+    caller = start_engine()
+    assert not is_answered(caller.call())
+    aws.issuer.refuses = None
+    until(lambda: is_answered(caller.call()), "answer")
+
+
 def test_those_of_the_environment_are_found(aws, start_engine):
     for name, value in aws.issuer.issue().environment.items():
         aws.set(name, value)
@@ -217,7 +228,7 @@ def test_calls_go_on_while_new_ones_are_got_from_a_slow_source(aws, start_engine
 
 def test_a_first_answer_that_takes_its_time_is_waited_for(aws, start_engine):
     aws.container()
-    caller = start_engine()  # which asks the source too, by making a boto3 client
+    caller = start_engine()
     aws.issuer.may_answer.clear()
     for _ in range(5):
         caller.send("ListQueues")
