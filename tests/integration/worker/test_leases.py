@@ -60,7 +60,8 @@ def test_where_a_task_cannot_be_killed_its_lease_ends_with_its_time_limit(pool, 
     worker.wait_for("its time limit is over and it still runs")
     if pool == "threads":  # solo receives nothing while its task runs
         worker.wait_for("still runs here: it goes back")
-    other = start_worker("-P", "threads", "-c", 1, environment=LEASE)
+    # Who has waited longest is served first: the other, which asks for longer than the first does.
+    other = start_worker("-P", "threads", "-c", 1, environment={**LEASE, "SLUICE_POLL_WAIT": "20"})
     other.wait_for_notes("start", ["hung"])
     assert worker.notes("start") == ["hung"]
 
