@@ -3,7 +3,7 @@
 Celery closes its mailbox when a worker begins to stop, and only then waits for the tasks. That may take minutes in
 which nobody sees what it waits for, and nobody can revoke it. So from the drain's beginning until the pool has stopped,
 commands are answered where they arrive: in the thread that reads the control link (under gevent its greenlet), since
-the main thread waits for the pool or, with solo, sits in the task.
+the main thread waits for the pool or, with solo, sits in the task. Celery's signal `task_revoked` comes there, too.
 
 Answered is what only looks (Celery's `inspect`), and what revokes. All else is refused: it would change what the worker
 takes and how it runs that, and it takes nothing any more. So is a second `shutdown`: it is under way, and whoever tells

@@ -51,7 +51,7 @@ def test_a_task_that_a_draining_worker_waits_for_can_be_revoked(pool, start, que
     assert inspect.stats()["one@here"]["pool"]["max-concurrency"] == 8
     assert "shutting down" in str(control.pool_grow(1, reply=True, timeout=5, limit=1))
     control.shutdown()
-    answers = control.revoke("endless", terminate=True, reply=True, timeout=1)
+    answers = control.revoke("endless", terminate=True, reply=True, timeout=2)
     assert answers == [{"one@here": {"ok": "terminate: endless"}}]
 
     assert worker.ended() == 0
@@ -69,12 +69,12 @@ def test_where_a_task_cannot_be_killed_it_is_seen_and_goes_on_and_each_worker_an
 ):
     worker, other = start(pool, "-c", 1), start("prefork", "-c", 1, name="two")
     until(lambda: len(control.ping(timeout=5, limit=2)) == 2, "answers")
-    queues.send(*(body("probe.work", [name, 4.0], id=name) for name in ("first", "second")))
+    queues.send(*(body("probe.work", [name, 6.0], id=name) for name in ("first", "second")))
     until(lambda: worker.notes("start"), "start")
     [name] = worker.notes("start")
     tell_all(worker)
 
-    answers = control.ping(timeout=1)
+    answers = control.ping(timeout=2)
     assert sorted(name for answer in answers for name in answer) == ["one@here", "two@here"]
     assert [task["id"] for task in control.inspect(["one@here"], timeout=5, limit=1).active()["one@here"]] == [name]
     [refusal] = control.revoke(name, terminate=True, reply=True, destination=["one@here"], timeout=5, limit=1)
