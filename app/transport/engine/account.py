@@ -42,6 +42,9 @@ _ANY_CREDENTIALS = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
 class Account:
     """Signs requests to SQS. What may block (the credentials' sources) is done in a thread that ends with the answer.
 
+    Under gevent it is done in a greenlet, and so depends on tasks that yield; but credentials are got long before those
+    at hand end.
+
     Args:
         endpoint_url: as in `aws.sqs_client`.
         region: as in `aws.sqs_client`.
@@ -56,9 +59,8 @@ class Account:
         wake: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
-        #: Where gevent has replaced `subprocess`, processes can be started by this hub's greenlets only: another thread
-        #: forks, beside the hub's own, and then gets an error for an answer.
-        self._hub = gevent.get_hub() if is_module_patched("subprocess") else None
+        #: Where gevent has replaced sockets and processes, they belong to a hub, and this thread's is the one that lasts.
+        self._hub = gevent.get_hub() if is_module_patched("socket") else None
         self._session: Callable[[], Any] = partial(aws.session, endpoint_url=endpoint_url, region=region)
         self._clock = clock or SystemClock()
         self._wake = wake
@@ -106,17 +108,15 @@ class Account:
             return
         self._asked_at = now
         self.is_waiting = True
-        if not run_errand(partial(self._fetch, anew=anew), name="credentials"):
+        fetch = partial(self._fetch, anew=anew)
+        if self._hub is not None:
+            self._hub.loop.run_callback_threadsafe(gevent.spawn, fetch)
+        elif not run_errand(fetch, name="credentials"):
             self.is_waiting = False
             self.problem = "the system gives no thread to get them"
 
-    def _fetch(self, *, anew: bool, is_errand: bool = True) -> None:
-        goes_on = False
+    def _fetch(self, *, anew: bool) -> None:
         try:
-            if is_errand and self._hub is not None and _names_a_program(self._session()):
-                goes_on, there = True, partial(self._fetch, anew=anew, is_errand=False)
-                self._hub.loop.run_callback_threadsafe(gevent.spawn, there)
-                return
             source = self._session().get_credentials() if anew else self._source
             if source is None:
                 self._failed("no AWS credentials were found (environment, profile, container, instance)")
@@ -126,9 +126,8 @@ class Account:
         except Exception as error:  # noqa: BLE001 - whatever a source raises, the next attempt may succeed
             self._failed(first_line(f"{type(error).__name__}: {error}"))
         finally:
-            if not goes_on:
-                self.is_waiting = False
-                self._wake()
+            self.is_waiting = False
+            self._wake()
 
     def _failed(self, problem: str) -> None:
         if self._credentials is not None and problem != self.problem:
@@ -150,12 +149,6 @@ def obstacle(*, endpoint_url: str | None, region: str | None) -> str | None:
     except (ValueError, exceptions.BotoCoreError) as error:
         return f"SQS cannot be called: {first_line(str(error))}."
     return None
-
-
-def _names_a_program(session: Any) -> bool:
-    """Whether any profile has a program that hands out credentials (`credential_process`)."""
-    profiles = session._session.full_config["profiles"]  # noqa: SLF001 - boto3 has no other way to it
-    return any("credential_process" in profile for profile in profiles.values())
 
 
 def _url_of(client: Any) -> str:
