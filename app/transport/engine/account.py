@@ -35,6 +35,8 @@ logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 
 #: Seconds between two attempts to get credentials: at least, and while those at hand are still good.
 _TRY_AGAIN, _TRY_EARLY_AGAIN = 5.0, 60.0
+#: Seconds that greenlets have for letting another one begin.
+_HUB_MAY_TAKE = 1.0
 #: For a client that calls nobody.
 _ANY_CREDENTIALS = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
 
@@ -42,8 +44,7 @@ _ANY_CREDENTIALS = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
 class Account:
     """Signs requests to SQS. What may block (the credentials' sources) is done in a thread that ends with the answer.
 
-    Under gevent it is done in a greenlet, and so depends on tasks that yield; but credentials are got long before those
-    at hand end.
+    Under gevent it is done in a greenlet; if tasks do not yield to that, in such a thread nevertheless.
 
     Args:
         endpoint_url: as in `aws.sqs_client`.
@@ -59,7 +60,7 @@ class Account:
         wake: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
-        #: Where gevent has replaced sockets and processes, they belong to a hub, and this thread's is the one that lasts.
+        #: Where gevent has replaced sockets and processes they belong to a hub, and this thread's is the one that lasts.
         self._hub = gevent.get_hub() if is_module_patched("socket") else None
         self._session: Callable[[], Any] = partial(aws.session, endpoint_url=endpoint_url, region=region)
         self._clock = clock or SystemClock()
@@ -75,6 +76,8 @@ class Account:
         self._source: Any = None
         self._credentials: ReadOnlyCredentials | None = None
         self._asked_at = float("-inf")
+        #: Has an item until somebody begins to get them.
+        self._unbegun: list[bool] = []
         #: Whether credentials are being got.
         self.is_waiting = False
         #: Why there are no credentials, or no new ones.
@@ -104,16 +107,27 @@ class Account:
 
     def _get(self, *, anew: bool, pause: float) -> None:
         now = self._clock.monotonic()
-        if self.is_waiting or now - self._asked_at < pause:
+        if self.is_waiting:
+            if self._unbegun and now - self._asked_at > _HUB_MAY_TAKE and not _names_a_program(self._session()):
+                run_errand(partial(self._fetch_once, self._unbegun, anew=True), name="credentials")
             return
-        self._asked_at = now
-        self.is_waiting = True
-        fetch = partial(self._fetch, anew=anew)
+        if now - self._asked_at < pause:
+            return
+        self._asked_at, self.is_waiting, self._unbegun = now, True, [True]
+        fetch = partial(self._fetch_once, self._unbegun, anew=anew)
         if self._hub is not None:
             self._hub.loop.run_callback_threadsafe(gevent.spawn, fetch)
         elif not run_errand(fetch, name="credentials"):
             self.is_waiting = False
             self.problem = "the system gives no thread to get them"
+
+    def _fetch_once(self, unbegun: list[bool], *, anew: bool) -> None:
+        """For whichever begins first, the hub or a thread in its place."""
+        try:
+            unbegun.pop()  # one step for the interpreter, whichever thread does it
+        except IndexError:
+            return
+        self._fetch(anew=anew)
 
     def _fetch(self, *, anew: bool) -> None:
         try:
@@ -149,6 +163,12 @@ def obstacle(*, endpoint_url: str | None, region: str | None) -> str | None:
     except (ValueError, exceptions.BotoCoreError) as error:
         return f"SQS cannot be called: {first_line(str(error))}."
     return None
+
+
+def _names_a_program(session: Any) -> bool:
+    """Whether any profile has a program that hands out credentials: under gevent only the hub's thread may run one."""
+    profiles = session._session.full_config["profiles"]  # noqa: SLF001 - boto3 has no other way to it
+    return any("credential_process" in profile for profile in profiles.values())
 
 
 def _url_of(client: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -139,6 +140,57 @@ def test_the_hub_goes_on_while(start_server, program, serve, host_name):
 
 def test_it_goes_on_while_a_greenlet_computes_and_never_yields(start_server):
     assert run(BUSY, start_server(serve_in_ten_milliseconds).url) == ("True\n", "")
+
+
+CREDENTIALS = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import gevent
+from gevent.monkey import get_original
+from app.transport.engine import account as module
+
+module._TRY_AGAIN = 0.3
+sleep, monotonic = get_original("time", "sleep"), get_original("time", "monotonic")
+account = module.Account(region="us-east-1")
+with gevent.Timeout(20):
+    while not account.is_ready:
+        gevent.sleep(0.02)
+
+def refuse():
+    while True:
+        account.refused()
+        sleep(0.05)
+
+get_original("_thread", "start_new_thread")(refuse, ())
+end = monotonic() + 15
+while "key-2/" not in " ".join(account.sign({}, b"")) and monotonic() < end:
+    pass
+print(monotonic() < end)
+"""
+
+
+def test_credentials_that_are_refused_are_got_anew_while_a_greenlet_computes_and_never_yields(start_server):
+    asked = []
+
+    def serve(connection):
+        while read_request(connection):
+            asked.append(1)
+            key = {"AccessKeyId": f"key-{len(asked)}", "SecretAccessKey": "s", "Token": "t"}
+            body = json.dumps({**key, "Expiration": "2999-01-01T00:00:00Z"})
+            connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    source = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": start_server(serve).url, "AWS_CONFIG_FILE": "/nowhere"}
+    done = subprocess.run(
+        [sys.executable, "-c", CREDENTIALS],
+        cwd=ROOT,
+        env={**plain, **source, "AWS_SHARED_CREDENTIALS_FILE": "/nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "True\n", done.stderr
 
 
 #: Prints what lives at the moment of each fork: hooks that were registered first run last.
