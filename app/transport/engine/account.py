@@ -60,7 +60,7 @@ class Account:
         wake: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
-        #: Where gevent has replaced sockets and processes they belong to a hub, and this thread's is the one that lasts.
+        #: Where gevent has replaced sockets and processes, they belong to a hub: the one of this thread lasts.
         self._hub = gevent.get_hub() if is_module_patched("socket") else None
         self._session: Callable[[], Any] = partial(aws.session, endpoint_url=endpoint_url, region=region)
         self._clock = clock or SystemClock()
