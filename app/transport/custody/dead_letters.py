@@ -41,6 +41,7 @@ class _Place:
     """What is known of one queue's dead-letter queue."""
 
     url: str | None = None
+    max_receives: int | None = None
     asked_at: float = float("-inf")
     is_asking: bool = False
     waiting: list[Callable[[str | None], None]] = field(default_factory=list)
@@ -73,6 +74,10 @@ class DeadLetters:
                 )
 
         self._find(url, found)
+
+    def max_receives(self, url: str) -> int | None:
+        """After how many receives SQS moves a message of this queue there by itself; None: never, or not known."""
+        return self._places[url].max_receives if url in self._places else None
 
     def send(self, delivery: Delivery, reason: str, done: Callable[[bool], None]) -> None:
         """Send the message there; `done` gets whether it is there, and otherwise that was said in the log."""
@@ -136,7 +141,7 @@ class DeadLetters:
         self._engine.calls.call("GetQueueAttributes", {"QueueUrl": url, "AttributeNames": ["RedrivePolicy"]}, answered)
 
     def _policy(self, place: _Place, answer: dict[str, Any] | Failure) -> None:
-        arn = None if isinstance(answer, Failure) else _target(answer)
+        arn, place.max_receives = (None, None) if isinstance(answer, Failure) else _target(answer)
         if arn is None:
             self._found(place, None)
             return
@@ -159,10 +164,13 @@ def _say(delivery: Delivery, what: str, reason: str) -> None:
     logger.error("Queue %s: message %s %s: %s", delivery.queue, delivery.message_id, what, reason)
 
 
-def _target(answer: dict[str, Any]) -> str | None:
-    """The ARN in the queue's redrive policy, if it has one."""
+def _target(answer: dict[str, Any]) -> tuple[str, int | None] | tuple[None, None]:
+    """The ARN in the queue's redrive policy, if it has one, and after how many receives."""
     try:
-        arn = json.loads(answer["Attributes"]["RedrivePolicy"])["deadLetterTargetArn"]
-    except (KeyError, TypeError, ValueError):
-        return None
-    return arn if isinstance(arn, str) and arn.count(":") == 5 else None
+        policy = json.loads(answer["Attributes"]["RedrivePolicy"])
+        arn, receives = policy["deadLetterTargetArn"], policy.get("maxReceiveCount")
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None, None
+    if not isinstance(arn, str) or arn.count(":") != 5:
+        return None, None
+    return arn, int(receives) if str(receives).isdecimal() else None

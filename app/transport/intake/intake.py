@@ -30,6 +30,8 @@ _IDLE_PART = 4
 _ALL = 10_000
 #: Seconds for which the mean age of the running tasks is taken as it was.
 _LOOK_EVERY = 0.1
+#: Seconds between two looks at what waits; and how many receives a queue must allow for each that a hand-back may cost.
+_WATCH_EVERY, _SPARED_OF = 0.5, 4
 #: Messages given to Celery in one go; between two goes it looks at other things.
 _AT_ONCE = 10
 #: Seconds until a message is due for which it is kept: sending it again would cost two calls.
@@ -80,6 +82,7 @@ class Intake:
         #: What is kept until it is due.
         self._kept: set[Delivery] = set()
         self._is_looking = False
+        self._is_watching = False
         self._is_pumping = False
         self._is_draining = False
         self._looked_at = float("-inf")
@@ -125,7 +128,7 @@ class Intake:
     @property
     def waiting(self) -> int:
         """How many messages wait for the pool."""
-        return len(self._waiting)
+        return sum(not each.is_claimed for each in list(self._waiting))
 
     @property
     def is_dry(self) -> bool:
@@ -134,7 +137,31 @@ class Intake:
 
     def deliver(self, deliveries: list[Delivery]) -> bool:
         """They are to be given to the consumer, in its thread. False: there is none any more."""
+        if not self._is_watching:
+            self._is_watching = True
+            self._custody.engine.call_later(_WATCH_EVERY, self._watch)
         return self._inbox.put(self._arrived, deliveries)
+
+    def _watch(self) -> None:
+        """While messages wait: hand back what the window has shrunk by, since tasks have got slow and others may not.
+
+        Only what has waited for longer than was reckoned with, the newest first, and of no message more receives than
+        it can spare.
+        """
+        self._is_watching = bool(self._waiting)
+        if not self._is_watching:
+            return
+        self._custody.engine.call_later(_WATCH_EVERY, self._watch)
+        excess = self._window.excess - (len(self._receivers) - 1)  # so many more may come of idle queues
+        came_before = self._custody.engine.clock.monotonic() - max(self.options.prefetch_seconds, _WATCH_EVERY)
+        for delivery in reversed(list(self._waiting)) if excess > 0 else ():
+            if excess > 0 and delivery.received_at < came_before and self._can_spare_one(delivery) and delivery.claim():
+                delivery.settle(RETURNED)
+                excess -= 1
+
+    def _can_spare_one(self, delivery: Delivery) -> bool:
+        most = self._custody.dead_letters.max_receives(delivery.url)
+        return delivery.receive_count * _SPARED_OF <= (most or _SPARED_OF)
 
     def settled(self, delivery: Delivery) -> None:
         """A slot is free again."""

@@ -94,6 +94,11 @@ class Window:
         """Whether every slot has its message, and none of them only waits for a rate limit."""
         return self._all_held - len(self._limited) >= self._size()
 
+    @property
+    def excess(self) -> int:
+        """How many messages more than slots are in it that do not wait for a rate limit: it has shrunk."""
+        return self._all_held - len(self._limited) - self._size()
+
     def reserve(self, queue: str, count: int) -> Reservation:
         """Keep slots for the messages that a poll may bring; none, for one whose single message finds its place."""
         size = int(count * self._expected.get(queue, MAX_MESSAGE))

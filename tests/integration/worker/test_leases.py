@@ -98,3 +98,19 @@ def test_what_could_begin_elsewhere_is_not_hoarded(start_worker, queues):
         queues.server.fill("sluice", 1, body("probe.work", [n, 5.0]))
     queues.wait_until_empty(within=60)
     assert time.monotonic() - began <= 30
+
+
+@pytest.mark.long
+def test_what_was_fetched_when_tasks_were_quick_goes_back_when_they_are_slow(start_worker, queues):
+    """All twenty are one worker's before there is another: half of them begin there all the same."""
+    queues.server.create_queue("sluice", max_receives=50)
+    first = start_worker("-P", "prefork", "-c", 2, environment={"SLUICE_PREFETCH_MULTIPLIER": "10"})
+    quick = [f"quick-{n}" for n in range(60)]
+    queues.send(*(body("probe.work", [name]) for name in quick))
+    first.wait_for_notes("end", quick)
+    queues.server.fill("sluice", 20, body("probe.work", ["slow-{n}", 4.0]))
+    until(lambda: queues.server.queues["sluice"]["in_flight"] == 20, "all twenty with the first worker")
+    other = start_worker("-P", "prefork", "-c", 2)
+    queues.wait_until_empty(within=60)
+    assert sorted(other.notes("start") + first.notes("start")[60:]) == sorted(f"slow-{n}" for n in range(20))
+    assert len(other.notes("start")) >= 8

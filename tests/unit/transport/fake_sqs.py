@@ -66,6 +66,9 @@ class World:
             when_missing=self.missing.append,
         )
         self.intake.prefetch = most or grows_to or slots or 0
+        #: Whether what is handed back comes again; and what was given out, by receipt.
+        self.gives_again = False
+        self.in_work = {}
         #: Slots taken when they were most: messages held, and asked for.
         self.most_taken = 0
 
@@ -75,7 +78,10 @@ class World:
         self.engine.turn()
 
     def send(self, queue, count=1, **options):
-        self.queues[queue].extend(message(**options) for _ in range(count))
+        self.put(queue, *(message(**options) for _ in range(count)))
+
+    def put(self, queue, *messages):
+        self.queues[queue].extend(messages)
         for poll in [poll for poll in self.open if poll.queue == queue]:
             if self.queues[queue]:
                 self._end(poll)
@@ -97,6 +103,8 @@ class World:
             return TRIP, MISSING
         if call.action == "GetQueueUrl":
             return TRIP, self.fault or {"QueueUrl": f"https://sqs.example/{_queue(call)}"}
+        if call.action == "ChangeMessageVisibilityBatch" and self.gives_again:
+            self._make_visible(call)
         if call.action != "ReceiveMessage":
             return TRIP, sent(call) if call.action == "SendMessageBatch" else well(call)
         window = self.intake._window
@@ -110,6 +118,15 @@ class World:
             self.open.append(poll)
             self.engine.call_later(call.parameters["WaitTimeSeconds"], self._end, poll)
         return None
+
+    def _make_visible(self, call):
+        """What is handed back comes again, one receive older."""
+        for entry in call.entries:
+            if entry["VisibilityTimeout"] == 0 and entry["ReceiptHandle"] in self.in_work:
+                again = self.in_work.pop(entry["ReceiptHandle"])
+                count = int(again["Attributes"]["ApproximateReceiveCount"]) + 1
+                again["Attributes"] |= {"ApproximateReceiveCount": str(count)}
+                self.put(_queue(call), again)
 
     def _end(self, poll):
         if poll in self.open:
@@ -135,7 +152,9 @@ class Poll:
     def answer(self):
         messages = self._world.queues[self.queue]
         count = min(len(messages), self.call.parameters["MaxNumberOfMessages"])
-        self.call.answer({"Messages": [messages.popleft() for _ in range(count)]})
+        given = [messages.popleft() for _ in range(count)]
+        self._world.in_work.update({each["ReceiptHandle"]: each for each in given})
+        self.call.answer({"Messages": given})
 
 
 def _queue(call):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from fake_sqs import World
 
 from app.outcome import DONE, RETURNED
@@ -168,6 +170,40 @@ def test_the_window_grows_with_quick_tasks_and_shrinks_at_once_with_slow_ones():
     world.seconds = 30
     world.engine.advance(3)
     assert world.intake._window.size < 10
+
+
+def slowed_down(**options):
+    """A worker that holds as many messages as are right for quick tasks, and they turn out to be slow."""
+    world = World(slots=4, most=40, seconds=0.05)
+    world.attributes = {"Attributes": options}
+    world.send("orders", 500)
+    world.consume("orders")
+    world.engine.advance(4)
+    world.seconds = 30
+    world.send("orders", 40)
+    world.engine.advance(0.5)
+    held = world.intake._window.held
+    assert held > 30
+    world.engine.advance(3)
+    return held, world
+
+
+def test_what_the_window_has_shrunk_by_goes_back_for_others_to_begin():
+    policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:1:dead", "maxReceiveCount": 4}
+    held, world = slowed_down(RedrivePolicy=json.dumps(policy))
+    window = world.intake._window
+    assert window.held <= max(window.size, 5)
+    assert len(given_back(world)) == held - window.held
+    assert world.intake.waiting == window.held - 4
+    world.engine.advance(50)
+    assert world.custody.leases.lost == 0
+
+
+def test_but_nothing_goes_back_that_could_not_spare_a_receive():
+    policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:1:dead", "maxReceiveCount": 3}
+    held, world = slowed_down(RedrivePolicy=json.dumps(policy))
+    assert world.intake._window.held == held
+    assert given_back(world) == []
 
 
 def test_a_task_that_was_handed_back_says_nothing_of_the_pace():

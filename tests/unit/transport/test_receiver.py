@@ -410,6 +410,7 @@ def test_never_more_is_received_than_there_are_slots_and_all_is_done_once(slots,
 def test_whatever_has_happened_no_queue_is_silent_afterwards(slots, multiplier, seconds, course):
     """A receiver that waits for slots must hear of them, whoever had them."""
     world = World(slots=slots, most=slots * multiplier, seconds=seconds)
+    world.gives_again = True
     world.consume(*"abcde")
     sent = 0
     for queue, count, pause, is_faulty in course:
