@@ -101,6 +101,8 @@ class DeadLetters:
                 _say(delivery, "sent to its dead-letter queue", reason)
             else:
                 _say(delivery, f"not taken by its dead-letter queue ({failure})", reason)
+                if failure.kind is Kind.QUEUE_MISSING:
+                    self._places[delivery.url].url = None  # the policy may name another one by now
             ended(failure is None)
 
         self._find(delivery.url, found)

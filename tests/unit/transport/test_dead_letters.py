@@ -89,6 +89,18 @@ def test_what_the_dead_letter_queue_refuses_comes_back(world, caplog):
     assert mine.message_id in caplog.text
 
 
+def test_a_dead_letter_queue_that_is_gone_is_looked_for_anew(world):
+    world.rejected(message_id="before")
+    world.answers["SendMessageBatch"] = [Failure(Kind.QUEUE_MISSING, "QueueDoesNotExist")]
+    world.rejected(message_id="meanwhile")
+    world.engine.advance(120)
+    asked = world.called("GetQueueAttributes")
+    world.answers["SendMessageBatch"] = [sent]
+    world.rejected(message_id="after")
+    assert world.called("GetQueueAttributes") == asked + 1
+    assert world.called("DeleteMessageBatch") == 2
+
+
 @pytest.mark.parametrize("attributes", [{}, {"Attributes": {}}, {"Attributes": {"RedrivePolicy": "5"}}, DENIED])
 def test_without_a_dead_letter_queue_it_comes_back_and_that_is_asked_once_a_minute(world, attributes, caplog):
     world.answers["GetQueueAttributes"] = [attributes]
