@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import gevent
 from celery import concurrency
-from celery.concurrency import prefork
 from celery.concurrency.base import BasePool
+from celery.concurrency.prefork import TaskPool as PreforkPool
+from gevent import get_hub
 from gevent.monkey import is_module_patched
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ def places(pool: Any) -> int:
 
 def has_ended(pool: Any) -> bool:
     """Whether no task can be running any more, since no process is there to run it; of the other pools nobody knows."""
-    return isinstance(pool, prefork.TaskPool) and pool._pool is None  # noqa: SLF001 - so Celery leaves it when it has joined them
+    return isinstance(pool, PreforkPool) and pool._pool is None  # noqa: SLF001 - so Celery leaves it when it has joined them
 
 
 def this_hub() -> Any:
     """The hub of this thread's greenlets; None without gevent."""
-    return gevent.get_hub() if is_module_patched("threading") else None
+    return get_hub() if is_module_patched("threading") else None
 
 
 def kill(pool: Any, requests: Iterable[Any], *, hub: Any) -> bool:
@@ -57,7 +57,7 @@ def kill(pool: Any, requests: Iterable[Any], *, hub: Any) -> bool:
         requests: what runs in it.
         hub: the hub of the pool's greenlets, if it has any.
     """
-    if isinstance(pool, prefork.TaskPool):
+    if isinstance(pool, PreforkPool):
         for request in requests:
             request.kill(pool)
         return True

@@ -9,16 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celery.concurrency import gevent as celerys
-from gevent import GreenletExit, get_hub, getcurrent
+from gevent import get_hub, getcurrent
 
 from app.pools.contained import contained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-#: What Celery's pool says of a task whose greenlet was killed: not failed, no value, no run time.
-_KILLED = (False, None, None)
 
 
 class TaskPool(celerys.TaskPool):
@@ -31,21 +27,4 @@ class TaskPool(celerys.TaskPool):
 
     def on_apply(self, target: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Run it in a greenlet."""
-        options["accept_callback"] = _ends_by_itself(options["accept_callback"], options["callback"])
         return super().on_apply(contained(target), *args, **options)
-
-
-def _ends_by_itself(accept: Callable[..., None], callback: Callable[[Any], None]) -> Callable[..., None]:
-    """The callback that says that a task begins; it kills its own greenlet if the task was revoked just before.
-
-    Celery reports that for a task that has begun, and for none that is about to.
-    """
-
-    def accepted(pid: int, time_accepted: float) -> None:
-        try:
-            accept(pid, time_accepted)
-        except GreenletExit:
-            callback(_KILLED)
-            raise
-
-    return accepted
