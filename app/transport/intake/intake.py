@@ -32,6 +32,8 @@ _ALL = 10_000
 _LOOK_EVERY = 0.1
 #: Seconds between two looks at what waits; and how many receives a queue must allow for each that a hand-back may cost.
 _WATCH_EVERY, _SPARED_OF = 0.5, 4
+#: How many times as long as it was reckoned with a message may wait here.
+_PATIENCE = 4
 #: Messages given to Celery in one go; between two goes it looks at other things.
 _AT_ONCE = 10
 #: Seconds until a message is due for which it is kept: sending it again would cost two calls.
@@ -152,7 +154,10 @@ class Intake:
         if not self._is_watching:
             return
         self._custody.engine.call_later(_WATCH_EVERY, self._watch)
-        excess = self._window.excess - (len(self._receivers) - 1)  # so many more may come of idle queues
+        # So that not each slower moment sends messages round: fetched for one second, they may wait for a few. And one
+        # more than there are slots may have come of each further queue.
+        keep = self._slots(within=_PATIENCE * self.options.prefetch_seconds) + len(self._receivers) - 1
+        excess = self._window.in_the_way - keep
         came_before = self._custody.engine.clock.monotonic() - max(self.options.prefetch_seconds, _WATCH_EVERY)
         for delivery in reversed(list(self._waiting)) if excess > 0 else ():
             if excess > 0 and delivery.received_at < came_before and self._can_spare_one(delivery) and delivery.claim():
@@ -186,13 +191,15 @@ class Intake:
 
     def _size(self) -> int:
         """How many slots there are now."""
+        return self._slots(within=self.options.prefetch_seconds)
+
+    def _slots(self, *, within: float) -> int:
+        """How many messages can be held and begin within so many seconds."""
         most = self.prefetch or _UNLIMITED
         if self._most_places is None:
             return most
         places = max(1, self._most_places())
-        return self._pace.window(
-            places, most=most, within=self.options.prefetch_seconds, running_for=self._mean_age(places)
-        )
+        return self._pace.window(places, most=most, within=within, running_for=self._mean_age(places))
 
     def _mean_age(self, places: int) -> float:
         """How long the tasks that run now have run on average; those of the places that are free count as 0."""

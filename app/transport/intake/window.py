@@ -92,12 +92,12 @@ class Window:
     @property
     def is_full(self) -> bool:
         """Whether every slot has its message, and none of them only waits for a rate limit."""
-        return self._all_held - len(self._limited) >= self._size()
+        return self.in_the_way >= self._size()
 
     @property
-    def excess(self) -> int:
-        """How many messages more than slots are in it that do not wait for a rate limit: it has shrunk."""
-        return self._all_held - len(self._limited) - self._size()
+    def in_the_way(self) -> int:
+        """How many messages are in it that do not only wait for a rate limit."""
+        return self._all_held - len(self._limited)
 
     def reserve(self, queue: str, count: int) -> Reservation:
         """Keep slots for the messages that a poll may bring; none, for one whose single message finds its place."""

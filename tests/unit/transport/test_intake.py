@@ -184,7 +184,7 @@ def slowed_down(**options):
     world.engine.advance(0.5)
     held = world.intake._window.held
     assert held > 30
-    world.engine.advance(3)
+    world.engine.advance(20)
     return held, world
 
 
@@ -197,6 +197,18 @@ def test_what_the_window_has_shrunk_by_goes_back_for_others_to_begin():
     assert world.intake.waiting == window.held - 4
     world.engine.advance(50)
     assert world.custody.leases.lost == 0
+
+
+def test_nothing_goes_back_that_will_begin_within_a_few_times_what_was_reckoned_with():
+    """A slower moment must not send messages round."""
+    world = World(slots=4, most=40, seconds=0.05)
+    world.send("orders", 500)
+    world.consume("orders")
+    world.engine.advance(4)
+    world.seconds = 0.3
+    world.engine.advance(6)
+    assert len(world.given) > 380
+    assert given_back(world) == []
 
 
 def test_but_nothing_goes_back_that_could_not_spare_a_receive():
