@@ -35,8 +35,8 @@ logging.getLogger("botocore.credentials").setLevel(logging.ERROR)
 
 #: Seconds between two attempts to get credentials: at least, and while those at hand are still good.
 _TRY_AGAIN, _TRY_EARLY_AGAIN = 5.0, 60.0
-#: Seconds that greenlets have for letting another one begin.
-_HUB_MAY_TAKE = 1.0
+#: Seconds that a greenlet has to get credentials, before a thread tries as well.
+_HUB_MAY_TAKE = 3.0
 #: For a client that calls nobody.
 _ANY_CREDENTIALS = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
 
@@ -44,7 +44,7 @@ _ANY_CREDENTIALS = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
 class Account:
     """Signs requests to SQS. What may block (the credentials' sources) is done in a thread that ends with the answer.
 
-    Under gevent it is done in a greenlet; if tasks do not yield to that, in such a thread nevertheless.
+    Under gevent it is done in a greenlet, and if that takes long, as tasks may not yield to it, in a thread as well.
 
     Args:
         endpoint_url: as in `aws.sqs_client`.
@@ -76,8 +76,9 @@ class Account:
         self._source: Any = None
         self._credentials: ReadOnlyCredentials | None = None
         self._asked_at = float("-inf")
-        #: Has an item until somebody begins to get them.
-        self._unbegun: list[bool] = []
+        self._answered_at = float("-inf")
+        #: Whether a thread tries as well to get those that are being got.
+        self._is_hurried = False
         #: Whether credentials are being got.
         self.is_waiting = False
         #: Why there are no credentials, or no new ones.
@@ -108,45 +109,48 @@ class Account:
     def _get(self, *, anew: bool, pause: float) -> None:
         now = self._clock.monotonic()
         if self.is_waiting:
-            if self._unbegun and now - self._asked_at > _HUB_MAY_TAKE and not _names_a_program(self._session()):
-                run_errand(partial(self._fetch_once, self._unbegun, anew=True), name="credentials")
+            if self._hub is not None and not self._is_hurried and now - self._asked_at > _HUB_MAY_TAKE:
+                self._is_hurried = True
+                if not _names_a_program(self._session()):
+                    run_errand(partial(self._fetch, now, anew=True), name="credentials")
             return
         if now - self._asked_at < pause:
             return
-        self._asked_at, self.is_waiting, self._unbegun = now, True, [True]
-        fetch = partial(self._fetch_once, self._unbegun, anew=anew)
+        self._asked_at, self.is_waiting, self._is_hurried = now, True, False
+        fetch = partial(self._fetch, now, anew=anew)
         if self._hub is not None:
             self._hub.loop.run_callback_threadsafe(gevent.spawn, fetch)
         elif not run_errand(fetch, name="credentials"):
             self.is_waiting = False
             self.problem = "the system gives no thread to get them"
 
-    def _fetch_once(self, unbegun: list[bool], *, anew: bool) -> None:
-        """For whichever begins first, the hub or a thread in its place."""
-        try:
-            unbegun.pop()  # one step for the interpreter, whichever thread does it
-        except IndexError:
-            return
-        self._fetch(anew=anew)
-
-    def _fetch(self, *, anew: bool) -> None:
+    def _fetch(self, asked_at: float, *, anew: bool) -> None:
         try:
             source = self._session().get_credentials() if anew else self._source
-            if source is None:
-                self._failed("no AWS credentials were found (environment, profile, container, instance)")
-            else:
-                self._credentials = source.get_frozen_credentials()
-                self._source, self.problem = source, None
+            credentials = None if source is None else source.get_frozen_credentials()
         except Exception as error:  # noqa: BLE001 - whatever a source raises, the next attempt may succeed
-            self._failed(first_line(f"{type(error).__name__}: {error}"))
-        finally:
-            self.is_waiting = False
-            self._wake()
+            self._fetched(asked_at, problem=first_line(f"{type(error).__name__}: {error}"))
+        else:
+            self._fetched(asked_at, source, credentials)
 
-    def _failed(self, problem: str) -> None:
-        if self._credentials is not None and problem != self.problem:
-            logger.warning("No new AWS credentials (%s): those from before stay in use", problem)
-        self.problem = problem
+    def _fetched(
+        self,
+        asked_at: float,
+        source: Any = None,
+        credentials: ReadOnlyCredentials | None = None,
+        *,
+        problem: str = "no AWS credentials were found (environment, profile, container, instance)",
+    ) -> None:
+        if asked_at >= self._answered_at:  # else somebody who asked later was answered before
+            self._answered_at = asked_at
+            if credentials is not None:
+                self._source, self._credentials, self.problem = source, credentials, None
+            else:
+                if self._credentials is not None and problem != self.problem:
+                    logger.warning("No new AWS credentials (%s): those from before stay in use", problem)
+                self.problem = problem
+            self.is_waiting = False
+        self._wake()
 
 
 def obstacle(*, endpoint_url: str | None, region: str | None) -> str | None:

@@ -162,27 +162,31 @@ def refuse():
         sleep(0.05)
 
 get_original("_thread", "start_new_thread")(refuse, ())
+gevent.sleep({before})
 end = monotonic() + 15
-while "key-2/" not in " ".join(account.sign({}, b"")) and monotonic() < end:
+while "key-1/" in " ".join(account.sign({{}}, b"")) and monotonic() < end:
     pass
 print(monotonic() < end)
 """
 
 
-def test_credentials_that_are_refused_are_got_anew_while_a_greenlet_computes_and_never_yields(start_server):
+@pytest.mark.parametrize("before", [0, 0.6], ids=["and has not for long", "and begins in the middle of it"])
+def test_credentials_that_are_refused_are_got_anew_while_a_greenlet_computes_and_never_yields(start_server, before):
     asked = []
 
     def serve(connection):
         while read_request(connection):
             asked.append(1)
-            key = {"AccessKeyId": f"key-{len(asked)}", "SecretAccessKey": "s", "Token": "t"}
+            if (number := len(asked)) == 2 and before:
+                time.sleep(1)
+            key = {"AccessKeyId": f"key-{number}", "SecretAccessKey": "s", "Token": "t"}
             body = json.dumps({**key, "Expiration": "2999-01-01T00:00:00Z"})
             connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
     plain = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     source = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": start_server(serve).url, "AWS_CONFIG_FILE": "/nowhere"}
     done = subprocess.run(
-        [sys.executable, "-c", CREDENTIALS],
+        [sys.executable, "-c", CREDENTIALS.format(before=before)],
         cwd=ROOT,
         env={**plain, **source, "AWS_SHARED_CREDENTIALS_FILE": "/nowhere"},
         capture_output=True,
