@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,7 @@ class Drain:
         self._deadline = 0.0
         #: When the worker ends with what was killed at the deadline and is still there.
         self._gives_up_at: float | None = None
+        self._was_told = False
         self._is_over = False
         #: A child that is replaced meanwhile is forked without it; nothing need wake it, since it looks so often.
         self._thread = NativeThread(self._run, wake=lambda: None, name="drain")
@@ -90,6 +92,7 @@ class Drain:
     def _told(self, **_: Any) -> None:
         """The worker was told to stop. In a signal handler, so nothing here may wait. Told again, it must stop now."""
         now = self._clock()
+        self._was_told = True
         if self._began is not None and now - self._began > _SAME_SIGNAL:
             self._deadline = now
         self.begin()
@@ -144,5 +147,8 @@ class Drain:
             custody.hand_back_all()
         custody.close_all(polls=_POLLS, flush=_FLUSH)
         self._is_over = True
+        if self._was_told:
+            # Else one that comes late meets the system's own answer, which Python restores at its end: to die of it.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if self._began is not None:
             drain_ended.send(sender=self._worker, seconds=self._clock() - self._began)

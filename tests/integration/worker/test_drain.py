@@ -150,6 +150,17 @@ def test_a_second_signal_shortens_the_drain(start_worker, queues):
     assert queues.server.queues["sluice"]["visible"] == 1
 
 
+def test_signals_that_come_until_the_last_moment_change_nothing_of_the_exit_status(start_worker, queues):
+    """As Python ends, it gives each signal back to the system, whose answer to this one is death."""
+    queues.server.create_queue("sluice")
+    for _ in range(3):
+        worker = start_worker("-P", "threads", "-c", 2)
+        while worker.process.poll() is None:
+            worker.signal()
+            time.sleep(0.002)
+        assert worker.process.returncode == 0
+
+
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_signal_to_the_whole_group_under_load_loses_and_repeats_nothing(pool, start_worker, queues):
     """As systemd, Heroku and honcho send it, here twice at once; with tasks running, prefetched and on their way."""
