@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +98,11 @@ class Outbox:
         self._episodes: dict[tuple[str, str], Episode] = {}
         self._count = 0
         self._hurries = False
+        #: How many entries SQS was never told of, by what it was: "deleting", "changing visibility", "sending copies".
+        self.given_up: Counter[str] = Counter()
 
     def __repr__(self) -> str:
-        return f"<Outbox: {self._count} on their way>"
+        return f"<Outbox: {self._count} on their way, given up {dict(self.given_up)}>"
 
     def __len__(self) -> int:
         """Entries that are neither confirmed nor given up."""
@@ -218,6 +221,8 @@ class Outbox:
     def _end(self, entry: _Entry, failure: Failure | None) -> None:
         self._count -= 1
         self._hurries = self._hurries and self._count > 0
+        if failure is not None and failure is not OUTDATED:
+            self.given_up[_VERBS[entry.key[1]]] += 1
         try:
             entry.done(failure)
         except Exception:

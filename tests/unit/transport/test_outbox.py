@@ -144,6 +144,7 @@ def test_what_will_not_work_is_not_tried_again(engine, outbox, told, failure):
     engine.advance(60)
     assert engine.calls.made == []
     assert told.results["a"] == [failure]
+    assert outbox.given_up == {"deleting": 1}
 
 
 @pytest.mark.parametrize("failure", [PASSING, THROTTLED])
