@@ -1,7 +1,7 @@
 """One suite for every SQS server: ours in `make test`, ministack and ElasticMQ beside it in `make test-all`.
 
-Ours comes twice, plain and as near to AWS as it gets: with signatures checked, over TLS. `make test-aws` runs it on AWS
-itself, and on nothing else.
+Ours comes plain, and as near to AWS as it gets: with signatures checked, over TLS, directly and (in `make test-all`)
+through a proxy. `make test-aws` runs it on AWS itself, and on nothing else.
 
 AWS's documentation decides. Where a foreign server differs, `DIFFERENCES` says so: the test is then expected to fail
 there, and fails the run on the day it passes. docs/local-sqs.md repeats the table.
@@ -35,6 +35,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # where `environments
 
 import aws
 from environments import CACHE, python_environment, run, to_be_made
+from proxy import ForwardProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,11 +117,20 @@ NOT_ON_AWS: dict[str, str] = {
 class Server:
     """A server under test, and how time passes in it."""
 
-    def __init__(self, name: str, endpoint_url: str, key: AccessKey = ANY_KEY, ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        endpoint_url: str,
+        *,
+        key: AccessKey = ANY_KEY,
+        ca_file: Path | None = None,
+        proxy_url: str | None = None,
+    ) -> None:
         self.name = name
         self.endpoint_url = endpoint_url
         self._key = key
         self._ca_file = ca_file
+        self._proxies = None if proxy_url is None else {"https": proxy_url}
         self._numbers = itertools.count(1)
         self.client = self.new_client()
 
@@ -132,7 +142,9 @@ class Server:
             aws_access_key_id=self._key.id,
             aws_secret_access_key=self._key.secret,
             verify=None if self._ca_file is None else str(self._ca_file),
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=30, max_pool_connections=50),
+            config=Config(
+                retries={"total_max_attempts": 1}, read_timeout=30, max_pool_connections=50, proxies=self._proxies
+            ),
         )
 
     def name_of_a_queue(self) -> str:
@@ -186,8 +198,8 @@ class Server:
 class OurServer(Server):
     """Ours has a clock that can be moved."""
 
-    def __init__(self, local: LocalSQS) -> None:
-        super().__init__("ours", local.endpoint_url, local.access_key, local.ca_file)
+    def __init__(self, local: LocalSQS, *, proxy_url: str | None = None) -> None:
+        super().__init__("ours", local.endpoint_url, key=local.access_key, ca_file=local.ca_file, proxy_url=proxy_url)
         self.local = local
 
     def let_pass(self, seconds: float) -> None:
@@ -296,6 +308,13 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with LocalSQS(strict=True, tls=tmp_path_factory.mktemp("tls")) as local, ForwardProxy() as proxy:
+        yield OurServer(local, proxy_url=proxy.url)
+        assert set(proxy.tunnels) == {local.endpoint_url.removeprefix("https://")}
+
+
+@pytest.fixture(scope="session")
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """In an environment of its own, as it pins an old botocore; made once, and again when the lock changes."""
     environment = python_environment("ministack")
@@ -342,6 +361,7 @@ def on_aws() -> Iterator[Server]:
     else [
         "ours",
         "strict",
+        pytest.param("proxied", marks=pytest.mark.long),
         pytest.param("ministack", marks=pytest.mark.needs("python3")),
         pytest.param("elasticmq", marks=[pytest.mark.needs("java"), pytest.mark.needs("mvn")]),
     ],
