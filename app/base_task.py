@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 from typing import TYPE_CHECKING, Any
@@ -144,7 +145,8 @@ class Request(CeleryRequest):
         """The task begins."""
         if self.delivery is not None:
             self.delivery.started(limit=self._limit)
-        super().on_accepted(pid, time_accepted)
+        with contextlib.suppress(NotImplementedError):  # it was revoked just before, and this pool kills no task
+            super().on_accepted(pid, time_accepted)
 
     def terminate(self, pool: Any, signal: Any = None) -> None:
         """Kill the task, as it is revoked: however its end is reported, and by whom first, its message is done with."""
@@ -186,8 +188,17 @@ class Request(CeleryRequest):
             self.delivery.settle(self._outcome)
             self.send_event("task-rejected", requeue=requeue)
 
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
+        """Kill the task, as the worker is to stop at once; where the pool can kill none, it has the drain's time."""
+        with contextlib.suppress(NotImplementedError):
+            super().cancel(pool, signal, emit_retry)
+
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
-        """Settle what failed. A task's MemoryError ends Celery's whole worker; here it is a failure like others."""
+        """Settle what failed.
+
+        A task's MemoryError ends Celery's whole worker; here it is a failure like others. So is one that cannot be told
+        to the store of results.
+        """
         self._outcome = outcome.of(exc_info)
         if isinstance(outcome.exception_in(exc_info), Terminated):
             if self._already_cancelled:
@@ -199,6 +210,9 @@ class Request(CeleryRequest):
         except MemoryError:
             self.reject(requeue=True)
             self.send_event("task-failed", exception="MemoryError()", traceback=exc_info.traceback)
+        except Exception:
+            logger.exception("That task %s[%s] failed could not be told to the store of results", self.name, self.id)
+            self.reject(requeue=True)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Settle what ran into its hard time limit: Celery's gevent pool reports it here and nowhere else."""

@@ -241,6 +241,23 @@ def test_where_the_pool_kills_no_task_one_that_is_revoked_goes_on_and_is_settled
     assert delivery.settled == ["reject"]
 
 
+def test_and_so_does_one_that_is_revoked_before_it_begins(app):
+    """In the pool's thread, where an error would be the last that is heard of it."""
+    delivery = Delivery(app)
+    delivery.request.terminate(BasePool())
+    delivery.request.on_accepted(1, 0.0)
+    delivery.request.on_success((0, "result", 0.1))
+    assert delivery.settled == ["ack"]
+
+
+def test_a_failure_that_the_store_of_results_does_not_take_is_settled_all_the_same(app, monkeypatch):
+    delivery = Delivery(app)
+    monkeypatch.setattr(app.backend, "mark_as_failure", lambda *_, **__: 1 / 0)
+    delivery.request.on_failure(raised(WorkerLostError()))
+    delivery.request.on_failure(raised(ValueError()))
+    assert delivery.settled == ["reject"]
+
+
 def test_a_hard_time_limit_rejects_and_a_soft_one_leaves_it_to_the_task(app):
     delivery = Delivery(app)
     delivery.request.on_timeout(soft=True, timeout=1)

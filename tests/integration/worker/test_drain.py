@@ -124,6 +124,20 @@ def test_a_cold_shutdown_kills_and_hands_back(pool, start_worker, queues):
     assert "Traceback" not in worker.log
 
 
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_in_a_cold_shutdown_what_cannot_be_killed_has_the_drains_time(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", pool, "-c", 1)
+    queues.send(body("probe.work", ["short", 1.5]), body("probe.work", ["waiting"]))
+    worker.wait_for_notes("start", ["short"])
+    worker.signal(signal.SIGQUIT)
+    assert worker.ended(within=15) == 0
+    assert worker.notes("end") == ["short"]
+    row = queues.server.queues["sluice"]
+    assert (row["visible"], row["in_flight"]) == (1, 0)
+    assert "Traceback" not in worker.log
+
+
 def test_a_child_that_is_replaced_while_it_drains_is_forked_beside_no_thread_and_the_deadline_holds():
     done = subprocess.run(
         [sys.executable, "-c", FORKS_WHILE_IT_DRAINS],
