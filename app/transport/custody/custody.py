@@ -190,10 +190,10 @@ class Custody:
         self.outbox.delete(delivery, done, until=until)
 
     def _delay(self, delivery: Delivery, outcome: Outcome) -> None:
-        if outcome.kind == "returned":
-            seconds = 0.0
-        elif outcome.after is not None:
+        if outcome.after is not None:
             seconds = outcome.after
+        elif outcome.kind == "returned":
+            seconds = 0.0
         else:
             options = self._options
             seconds = backoff.delay(delivery.receive_count, first=options.retry_first, most=options.retry_most)

@@ -81,10 +81,11 @@ class World:
         self.put(queue, *(message(**options) for _ in range(count)))
 
     def put(self, queue, *messages):
+        """Each is a reason to answer one of the receives that wait."""
         self.queues[queue].extend(messages)
-        for poll in [poll for poll in self.open if poll.queue == queue]:
-            if self.queues[queue]:
-                self._end(poll)
+        waiting = [poll for poll in self.open if poll.queue == queue]
+        for poll in waiting[: len(messages)]:
+            self._end(poll)
 
     def receives(self, queue=None):
         """The receives so far, of one queue or of all."""
@@ -122,11 +123,10 @@ class World:
     def _make_visible(self, call):
         """What is handed back comes again, one receive older."""
         for entry in call.entries:
-            if entry["VisibilityTimeout"] == 0 and entry["ReceiptHandle"] in self.in_work:
-                again = self.in_work.pop(entry["ReceiptHandle"])
+            if (again := self.in_work.pop(entry["ReceiptHandle"], None)) is not None:
                 count = int(again["Attributes"]["ApproximateReceiveCount"]) + 1
                 again["Attributes"] |= {"ApproximateReceiveCount": str(count)}
-                self.put(_queue(call), again)
+                self.engine.call_later(entry["VisibilityTimeout"], self.put, _queue(call), again)
 
     def _end(self, poll):
         if poll in self.open:

@@ -263,6 +263,22 @@ def test_what_a_stopped_receiver_still_gets_is_handed_back():
     assert len(world.receives()) == 1
 
 
+@pytest.mark.parametrize("end", [lambda world: world.intake.begin_drain(), lambda world: world.intake.cancel("orders")])
+def test_what_goes_back_does_not_go_round_among_the_receives_that_are_still_open(end):
+    """Each time would be one receive more of it, and there are so many until the dead-letter queue."""
+    world = World(slots=2, grows_to=80, seconds=None, default=QueueOptions(polls_min=8))
+    world.gives_again = True
+    world.consume("orders")
+    world.engine.advance(1)
+    world.send("orders", 3)
+    world.engine.advance(1)
+    assert world.intake.waiting == 1
+    end(world)
+    world.engine.advance(40)
+    [left] = world.queues["orders"]
+    assert int(left["Attributes"]["ApproximateReceiveCount"]) <= 3  # the next one: it was received once more at most
+
+
 def test_a_queue_has_no_more_than_its_own_prefetch():
     world = World(slots=20, seconds=None, queues={"orders": QueueOptions(prefetch=3)})
     world.send("orders", 100)
