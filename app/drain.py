@@ -29,7 +29,7 @@ from app.signals import drain_began, drain_ended
 from app.transport import custody
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +121,12 @@ class Drain:
         running = list(active_requests)
         length = self._clock() - (self._began or 0.0)
         logger.warning("Not drained after %.0f s (SLUICE_DRAIN_TIMEOUT): %d tasks are killed", length, len(running))
+        if lost := _deleted_early(running):
+            logger.error(
+                "%d of them are lost, as their messages were deleted when they began (acks_late=False): %s",
+                len(lost),
+                ", ".join(lost),
+            )
         return pools.kill(self._worker.pool, running, hub=self._hub)
 
     def _give_up(self) -> None:
@@ -132,11 +138,12 @@ class Drain:
                 len(left),
                 ", ".join(left),
             )
-        else:
+        lost = _deleted_early(active_requests)
+        if not left and not lost:
             logger.warning("All tasks have ended, and the pool has not: the worker ends without waiting for it")
         custody.close_all(polls=0.0, flush=_FLUSH)
         logging.shutdown()
-        os._exit(EX_FAILURE if left else self._worker.exitcode or 0)
+        os._exit(EX_FAILURE if left or lost else self._worker.exitcode or 0)
 
     def _end(self, **_: Any) -> None:
         """All tasks have ended: tell SQS the last of it.
@@ -152,3 +159,8 @@ class Drain:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if self._began is not None:
             drain_ended.send(sender=self._worker, seconds=self._clock() - self._began)
+
+
+def _deleted_early(running: Iterable[Any]) -> list[str]:
+    """The ids of the tasks that nobody runs again: each was done with when it began."""
+    return [request.id for request in list(running) if not request.task.acks_late]

@@ -151,6 +151,14 @@ def stubborn(name: str) -> None:
     note("end", name)
 
 
+@task(acks_late=False)
+def work_once(name: str, seconds: float) -> None:
+    """Done with when it begins."""
+    note("start", name, time.time())
+    time.sleep(seconds)
+    note("end", name)
+
+
 @task(bind=True)
 def watch_lease(self: Any, name: str, seconds: float, fails: bool = False) -> None:
     """Say how long the lease has left, again and again, and when it is lost; then fail, if that is asked for."""

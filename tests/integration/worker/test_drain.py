@@ -110,6 +110,19 @@ def test_what_cannot_be_killed_keeps_its_lease_and_the_exit_status_says_so(pool,
     assert members(worker.process.pid) == []
 
 
+@pytest.mark.parametrize(("pool", "status"), [("threads", 1), pytest.param("prefork", 0, marks=pytest.mark.long)])
+def test_what_was_done_with_when_it_began_is_named_as_lost_at_the_deadline(pool, status, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_DRAIN_TIMEOUT": "1"})
+    queues.send(body("probe.work_once", ["endless", 300.0], id="its-id"))
+    worker.wait_for_notes("start", ["endless"])
+    worker.signal()
+    assert worker.ended(within=20) == status
+    assert "1 of them are lost" in worker.log
+    assert "(acks_late=False): its-id" in worker.log
+    assert queues.left() == 0
+
+
 @pytest.mark.parametrize("pool", ["prefork", "gevent"])
 def test_a_cold_shutdown_kills_and_hands_back(pool, start_worker, queues):
     """Celery's own, by SIGQUIT."""
