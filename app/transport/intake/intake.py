@@ -130,7 +130,7 @@ class Intake:
     @property
     def waiting(self) -> int:
         """How many messages wait for the pool."""
-        return sum(not each.is_claimed for each in list(self._waiting))
+        return len(self._waiting)
 
     @property
     def is_dry(self) -> bool:
@@ -158,12 +158,21 @@ class Intake:
         # more than there are slots may have come of each further queue.
         keep = self._slots(within=_PATIENCE * self.options.prefetch_seconds) + len(self._receivers) - 1
         excess = self._window.in_the_way - keep
+        if excess <= 0:
+            return
         came_before = self._custody.engine.clock.monotonic() - max(self.options.prefetch_seconds, _WATCH_EVERY)
-        for delivery in reversed(list(self._waiting)) if excess > 0 else ():
+        for delivery in reversed(list(self._waiting)):
             if excess > 0 and delivery.received_at < came_before and self._can_spare_one(delivery) and delivery.claim():
                 receiver = self._receivers.get(delivery.queue)
                 delivery.settle(returned(after=receiver.open_for if receiver is not None else 0.0))
                 excess -= 1
+        self._inbox.put(self._tidy)
+
+    def _tidy(self) -> None:
+        """In the consuming thread: what was handed back waits no more."""
+        for _ in range(len(self._waiting)):
+            if not (delivery := self._waiting.popleft()).is_claimed:
+                self._waiting.append(delivery)
 
     def _can_spare_one(self, delivery: Delivery) -> bool:
         most = self._custody.dead_letters.max_receives(delivery.url)
