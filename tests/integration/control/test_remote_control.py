@@ -63,7 +63,7 @@ def test_two_workers_are_seen_steered_and_stopped_and_nothing_is_left_behind(wor
     assert set(queues.server.queues) == {"sluice"}
 
 
-@pytest.mark.parametrize(("pool", "limit"), [("prefork", "100/s"), ("gevent", "0")])
+@pytest.mark.parametrize(("pool", "limit"), [("prefork", "100/s"), pytest.param("gevent", "0", marks=pytest.mark.long)])
 def test_a_new_rate_limit_holds_for_what_waits_already(pool, limit, *, start_worker, queues, valkey, controller):
     queues.server.create_queue("sluice")
     environment = {"SLUICE_CONTROL_URL": valkey.url}

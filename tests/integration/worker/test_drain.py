@@ -137,7 +137,7 @@ def test_a_cold_shutdown_kills_and_hands_back(pool, start_worker, queues):
     assert "Traceback" not in worker.log
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
+@pytest.mark.parametrize("pool", ["threads", pytest.param("solo", marks=pytest.mark.long)])
 def test_in_a_cold_shutdown_what_cannot_be_killed_has_the_drains_time(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
     worker = start_worker("-P", pool, "-c", 1)
@@ -180,7 +180,7 @@ def test_a_second_signal_shortens_the_drain(start_worker, queues):
 def test_signals_that_come_until_the_last_moment_change_nothing_of_the_exit_status(start_worker, queues):
     """As Python ends, it gives each signal back to the system, whose answer to this one is death."""
     queues.server.create_queue("sluice")
-    for _ in range(3):
+    for _ in range(2):
         worker = start_worker("-P", "threads", "-c", 2)
         while worker.process.poll() is None:
             worker.signal()
@@ -210,7 +210,8 @@ def test_a_signal_to_the_whole_group_under_load_loses_and_repeats_nothing(pool, 
         assert queues.left() == len(names)
 
 
-@pytest.mark.parametrize("pool", ["gevent", pytest.param("prefork", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("pool", ["gevent", "prefork"])
 def test_told_to_begin_anew_it_drains_and_begins_anew_as_the_same_process(pool, start_worker, queues, monkeypatch):
     """Celery makes itself anew from its command line, which must be that of the script."""
     monkeypatch.setattr(Worker, "celery", (str(Path(sys.executable).with_name("celery")),))

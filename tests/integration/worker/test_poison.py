@@ -102,7 +102,7 @@ def test_poison_goes_to_the_dead_letter_queue_at_once_and_the_worker_works_on(po
     assert SECRET not in worker.notes("start")
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("gevent", marks=pytest.mark.long)])
 def test_what_the_pool_cannot_be_given_comes_back_later_and_keeps_no_place_of_it(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=50)
     worker = start_worker("-P", pool, "-c", 1, environment={"SLUICE_RETRY_BACKOFF": "120"})
