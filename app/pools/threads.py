@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celery.concurrency import thread
+from celery.worker import state
 
 from app.pools.contained import contained
 
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 
 class TaskPool(thread.TaskPool):
     """The pool as Celery's worker knows it."""
+
+    def on_stop(self) -> None:
+        """Wait for the tasks, but not in a cold shutdown, which does that in a signal handler: no drain would begin."""
+        if state.should_terminate:
+            self.executor.shutdown(wait=False)
+        else:
+            super().on_stop()
 
     def on_apply(self, target: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Run it in a thread."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from app.outcome import RETURNED, early, returned
+from app.outcome import RETURNED, early
 from app.transport.intake.pace import Pace
 from app.transport.intake.receiver import Receiver
 from app.transport.intake.window import Window
@@ -163,8 +163,7 @@ class Intake:
         came_before = self._custody.engine.clock.monotonic() - max(self.options.prefetch_seconds, _WATCH_EVERY)
         for delivery in reversed(list(self._waiting)):
             if excess > 0 and delivery.received_at < came_before and self._can_spare_one(delivery) and delivery.claim():
-                receiver = self._receivers.get(delivery.queue)
-                delivery.settle(returned(after=receiver.open_for if receiver is not None else 0.0))
+                delivery.settle(RETURNED)
                 excess -= 1
         self._inbox.put(self._tidy)
 

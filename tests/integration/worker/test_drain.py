@@ -110,6 +110,16 @@ def test_what_cannot_be_killed_keeps_its_lease_and_the_exit_status_says_so(pool,
     assert members(worker.process.pid) == []
 
 
+def test_a_cold_shutdown_ends_at_the_drains_deadline_too(start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", "threads", "-c", 2, environment={"SLUICE_DRAIN_TIMEOUT": "1"})
+    queues.send(body("probe.work", ["endless", 300.0]))
+    worker.wait_for_notes("start", ["endless"])
+    worker.signal(signal.SIGQUIT)
+    assert worker.ended(within=15) == 1
+    assert "1 tasks cannot be killed" in worker.log
+
+
 @pytest.mark.parametrize(("pool", "status"), [("threads", 1), pytest.param("prefork", 0, marks=pytest.mark.long)])
 def test_what_was_done_with_when_it_began_is_named_as_lost_at_the_deadline(pool, status, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
