@@ -82,6 +82,14 @@ class Consumer(CeleryConsumer):
                 newer.contents.extend(waiting)
                 self._schedule_bucket_request(newer)
 
+    def perform_pending_operations(self) -> None:
+        """Do what remote control asked for where there is no event loop (gevent), in the order of asking.
+
+        Celery's own begins with the last: a queue that was cancelled and added again was received no more.
+        """
+        self._pending_operations.reverse()
+        super().perform_pending_operations()
+
     def begin_drain(self, then: Callable[[], None]) -> None:
         """Ask for nothing more and begin nothing more; from any thread and any signal handler.
 

@@ -1,11 +1,11 @@
-"""Requests of tasks whose base class is not ours: they keep their messages' leases all the same."""
+"""The consumer: whose requests it takes, and in which order it does what it was asked for."""
 
 from __future__ import annotations
 
 from celery.worker.request import Request as CeleryRequest
 
 from app.base_task import Request
-from app.consumer import kept_by_ours
+from app.consumer import Consumer, kept_by_ours
 
 
 class Ours(Request):
@@ -31,3 +31,12 @@ def test_others_keep_what_they_change_and_get_the_rest():
     assert mixed.on_timeout is Theirs.on_timeout
     assert mixed.enter_pool is Request.enter_pool
     assert mixed.acknowledge is Request.acknowledge
+
+
+def test_what_remote_control_asks_for_is_done_in_the_order_of_asking():
+    consumer, done = Consumer.__new__(Consumer), []
+    consumer.hub, consumer._pending_operations = None, []
+    for name in ("cancel", "add", "cancel again"):
+        consumer.call_soon(done.append, name)
+    consumer.perform_pending_operations()
+    assert done == ["cancel", "add", "cancel again"]
