@@ -27,8 +27,8 @@ class Outcome:
 
     Attributes:
         kind: `done`, delete it; `retry`, let it come back later; `reject`, it is not to be tried again; `lost`, the
-            process that ran it died; `returned`, nobody ran it; `early`, it is not due yet.
-        after: seconds until it comes back; None: at once if nobody ran it, else as its queue's policy says.
+            process that ran it died; `returned`, nobody ran it: let it come back at once; `early`, it is not due yet.
+        after: seconds until it comes back; None: as its queue's policy says.
         reason: for people, without anything of the message's content.
     """
 
@@ -45,11 +45,6 @@ LOST = Outcome("lost", reason="the process that ran it died")
 def retry(after: float | None = None, reason: str = "") -> Outcome:
     """Let it come back after `after` seconds, or as its queue's policy says."""
     return Outcome("retry", after, reason)
-
-
-def returned(after: float) -> Outcome:
-    """Nobody ran it; let it come back after so many seconds."""
-    return Outcome("returned", after)
 
 
 def early(seconds: float) -> Outcome:

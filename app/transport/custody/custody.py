@@ -190,10 +190,10 @@ class Custody:
         self.outbox.delete(delivery, done, until=until)
 
     def _delay(self, delivery: Delivery, outcome: Outcome) -> None:
-        if outcome.after is not None:
-            seconds = outcome.after
-        elif outcome.kind == "returned":
+        if outcome.kind == "returned":
             seconds = 0.0
+        elif outcome.after is not None:
+            seconds = outcome.after
         else:
             options = self._options
             seconds = backoff.delay(delivery.receive_count, first=options.retry_first, most=options.retry_most)
@@ -211,18 +211,18 @@ class Custody:
         self.outbox.make_visible(delivery, max(0.0, min(seconds, longest)), done, until=delivery.leased_until)
 
     def close(self, *, polls: float, flush: float) -> None:
-        """Hand back what has not begun, await the polls in flight, flush, end the engine.
+        """Await the polls in flight, hand back what has not begun, flush, end the engine.
 
         Args:
             polls: seconds for the receives in flight; what is abandoned then may have been given messages.
             flush: seconds for what is settled to be told to SQS.
         """
-        self.hand_back()
         if not self._wait_until(lambda: not self.receives_in_flight, polls):
             logger.info(
                 "%d receives were abandoned: messages that SQS gave them are invisible for one visibility timeout",
                 self.receives_in_flight,
             )
+        self.hand_back()
         if not self.flush(flush):
             logger.error("%d settled messages could not be told to SQS: they will come back", len(self.outbox))
         self.engine.stop(_STOP)

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from app.errors import QueueMissing
-from app.outcome import returned
+from app.outcome import RETURNED
 from app.resilience import backoff
 from app.signals import queue_parked
 from app.transport.custody.delivery import Delivery
@@ -43,8 +43,6 @@ _USELESS_PAUSE, _LONGEST_USELESS_PAUSE = 0.25, 5.0
 #: Seconds that an answer is on its way at most, and the part of a short lease: by so much less than it looks from here
 #: may be left of the lease.
 _ANSWER_TAKES, _ANSWER_PART = 2.0, 0.1
-#: Seconds after which what came too late is handed back although another receive is open.
-_RETURN_WITHIN = 0.5
 #: Seconds until the next look at an outbox that is full.
 _OUTBOX_FULL = 0.1
 
@@ -91,9 +89,7 @@ class Receiver:
             {"QueueOwnerAWSAccountId": self._options.account} if self._options.account else {}
         )
         self._in_flight = 0
-        #: Until when each of them may wait for a message.
-        self._open_until: list[float] = []
-        #: What came when nobody consumed any more, and is about to be handed back.
+        #: What came when nobody consumed any more.
         self._returns: list[Delivery] = []
         #: Receives in a row that brought only what was here already.
         self._useless = 0
@@ -112,13 +108,6 @@ class Receiver:
     def in_flight(self) -> int:
         """Receives that are not answered."""
         return self._in_flight
-
-    @property
-    def open_for(self) -> float:
-        """Seconds for which a receive of ours may still take what is visible: 0, if none is open."""
-        if not self._open_until:
-            return 0.0
-        return max(0.0, max(self._open_until) - self._engine.clock.monotonic()) + _ANSWER_TAKES
 
     def start(self) -> None:
         """Begin; from any thread."""
@@ -207,7 +196,6 @@ class Receiver:
         url, options = self.url, self._options
         reservation = self._window.reserve(self.queue, 0 if self._asks_without_slot else ask.count)
         self._in_flight += 1
-        self._open_until.append(now + ask.wait)
         self._custody.receives_in_flight += 1
         parameters = {
             "QueueUrl": url,
@@ -228,7 +216,6 @@ class Receiver:
         self, answer: dict[str, Any] | Failure, ask: Ask, reservation: Reservation, url: str, asked_at: float
     ) -> None:
         self._in_flight -= 1
-        self._open_until.remove(asked_at + ask.wait)
         self._custody.receives_in_flight -= 1
         self._window.release(reservation)
         messages = answer if isinstance(answer, Failure) else messages_in(answer)
@@ -280,22 +267,16 @@ class Receiver:
         for delivery in wanted:
             self._window.hold(delivery)
         if wanted and (self._is_stopped or not self._intake.deliver(wanted)):
-            self._return(wanted)
+            # Once no other receive of ours is there to take it: with each it is one nearer to the dead-letter queue.
+            self._returns += wanted
         return bool(wanted)
 
-    def _return(self, deliveries: list[Delivery]) -> None:
-        """Hand back what came too late, once no other receive of ours is there to take it, or it has long to wait.
-
-        With each receive it is one nearer to the dead-letter queue.
-        """
-        self._returns += [delivery for delivery in deliveries if delivery.claim()]
-        if self._in_flight:
-            self._engine.call_later(_RETURN_WITHIN, self._settle_returns)
-
     def _settle_returns(self) -> None:
-        outcome, returns, self._returns = returned(after=self.open_for), self._returns, []
+        """Hand back what came too late, and may have been handed back by somebody else meanwhile."""
+        returns, self._returns = self._returns, []
         for delivery in returns:
-            delivery.settle(outcome)
+            if delivery.claim():
+                delivery.settle(RETURNED)
 
     def _is_taken(self, delivery: Delivery) -> bool:
         """Whether it is in our hands now and to run. What goes wrong with one must keep none of the others away."""

@@ -400,7 +400,8 @@ class Life(RuleBasedStateMachine):
                 assert not mine.is_lost
             if mine.started_at is not None and mine.ends_at is not None:
                 longest = max(mine.ends_at + 1.2, self.queue.received_at[mine.message_id] + self.visibility)
-                assert hidden <= max(longest, self.hidden_before_start(mine)), "renewed past its time limit"
+                longest = max(longest, self.hidden_before_start(mine), self.now + 0.001)  # till now is not hidden
+                assert hidden <= longest, "renewed past its time limit"
             if self.is_calm and not mine.is_claimed:
                 assert self.now - mine.received_at <= self.visibility * 1.1, "it waits too long"
 
