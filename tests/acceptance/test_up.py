@@ -54,7 +54,7 @@ def address(tmp_path: Path, name: str) -> str:
     ("pool", "load"),
     [
         ("prefork", ["--concurrency", "4", "--latency", "30"]),
-        ("gevent", ["--concurrency", "50", "--latency", "250"]),
+        pytest.param("gevent", ["--concurrency", "50", "--latency", "250"], marks=pytest.mark.long),
     ],
 )
 def test_each_of_2000_events_arrives_with_errors_slow_answers_and_a_killed_worker(up, http, tmp_path, pool, load):
@@ -94,7 +94,9 @@ def test_each_of_2000_events_arrives_with_errors_slow_answers_and_a_killed_worke
     one.leaves_nothing()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent", "threads", "solo"])
+@pytest.mark.parametrize(
+    "pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("gevent", "threads", "solo"))]
+)
 def test_until_drained_ends_by_itself_in_every_pool(up, pool):
     one = up("--events", "300", "--pool", pool, "--until-drained", "--no-flower", "--latency", "5")
     one.says("Sending 300 events")

@@ -223,8 +223,8 @@ class Custody:
                 self.receives_in_flight,
             )
         self.hand_back()
-        if not self.flush(flush):
-            logger.error("%d settled messages could not be told to SQS: they will come back", len(self.outbox))
+        if not self.flush(flush) and (untold := len(self.outbox) or self.dead_letters.pending):
+            logger.error("%d settled messages could not be told to SQS: they will come back", untold)
         self.engine.stop(_STOP)
         if left := [each.message_id for each in self.leases]:
             logger.error(

@@ -106,7 +106,7 @@ def test_events_tell_what_happens_and_hide_what_it_is_about(workers, queues, val
     assert all("secret-name" not in worker.log for worker in workers.values())
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("gevent", marks=pytest.mark.long)])
 def test_a_task_may_send_revoke_inspect_and_stop_its_worker(pool, start_worker, queues, valkey):
     queues.server.create_queue("sluice")
     environment = {"SLUICE_CONTROL_URL": valkey.url}
