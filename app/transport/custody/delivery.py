@@ -153,6 +153,8 @@ class Delivery:
             return False
         self.ends_at = None if limit is None else now + limit
         self._place = leases.open(self._leased_until)
+        # Once more: until just now the engine's thread knew no place to write to.
+        self.leased_until, self.is_lost = self._leased_until, self._is_lost
         self.is_in_pool = True
         self.intake.entered(self)
         return True

@@ -142,7 +142,8 @@ class Intake:
         if not self._is_watching:
             self._is_watching = True
             self._custody.engine.call_later(_WATCH_EVERY, self._watch)
-        return self._inbox.put(self._arrived, deliveries)
+        self._waiting.extend(deliveries)  # one step for the interpreter, and only the consuming thread takes out
+        return self._inbox.put(self._pump)
 
     def _watch(self) -> None:
         """While messages wait: hand back what the window has shrunk by, since tasks have got slow and others may not.
@@ -150,7 +151,7 @@ class Intake:
         Only what has waited for longer than was reckoned with, the newest first, and of no message more receives than
         it can spare.
         """
-        self._is_watching = bool(self._waiting)
+        self._is_watching = bool(self._waiting) and self._inbox.put(self._tidy)
         if not self._is_watching:
             return
         self._custody.engine.call_later(_WATCH_EVERY, self._watch)
@@ -165,7 +166,6 @@ class Intake:
             if excess > 0 and delivery.received_at < came_before and self._can_spare_one(delivery) and delivery.claim():
                 delivery.settle(RETURNED)
                 excess -= 1
-        self._inbox.put(self._tidy)
 
     def _tidy(self) -> None:
         """In the consuming thread: what was handed back waits no more."""
@@ -193,9 +193,9 @@ class Intake:
             self._custody.engine.call_soon(self._look)
 
     def _look(self) -> None:
-        """Slots are free: first for those queues that are not asked at all."""
+        """Slots are free: first for those queues that are not asked at all, and of these for who has waited longest."""
         self._is_looking = False
-        for receiver in sorted(self._receivers.values(), key=_in_flight):
+        for receiver in sorted(self._receivers.values(), key=_turn):
             receiver.consider()
 
     def _size(self) -> int:
@@ -220,10 +220,6 @@ class Intake:
         return self._running_for
 
     # -- giving: in the consuming thread ------------------------------------------------------------------------
-
-    def _arrived(self, deliveries: list[Delivery]) -> None:
-        self._waiting.extend(deliveries)
-        self._pump()
 
     def _pump(self) -> None:
         """Give messages while there are places."""
@@ -343,5 +339,5 @@ class Intake:
                 delivery.settle(RETURNED)
 
 
-def _in_flight(receiver: Receiver) -> int:
-    return receiver.in_flight
+def _turn(receiver: Receiver) -> tuple[int, float]:
+    return receiver.in_flight, receiver.asked_at

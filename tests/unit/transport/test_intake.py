@@ -211,6 +211,30 @@ def test_nothing_goes_back_that_will_begin_within_a_few_times_what_was_reckoned_
     assert given_back(world) == []
 
 
+def test_and_so_it_does_while_the_consuming_thread_stands_in_a_task(monkeypatch):
+    world = World(slots=1, most=20, seconds=0.01)
+    policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:1:dead", "maxReceiveCount": 100}
+    world.attributes = {"Attributes": {"RedrivePolicy": json.dumps(policy)}}
+    world.consume("orders")
+    world.send("orders", 60)
+    world.engine.advance(5)
+    world.seconds = None
+    world.send("orders")
+    world.engine.advance(0.5)
+    monkeypatch.setattr(world.inbox, "put", lambda *_: True)
+    world.send("orders", 12)
+    world.engine.advance(40)
+    assert len(given_back(world)) >= 8
+
+
+def test_a_consumer_that_is_gone_leaves_no_timer_behind():
+    world = busy(count=20)
+    world.intake.close()
+    world.inbox.is_closed = True
+    world.engine.advance(200)
+    assert not world.intake._is_watching
+
+
 def test_but_nothing_goes_back_that_could_not_spare_a_receive():
     policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:1:dead", "maxReceiveCount": 3}
     held, world = slowed_down(RedrivePolicy=json.dumps(policy))
