@@ -16,6 +16,7 @@ from celery.worker.state import task_ready
 
 from app import outcome
 from app.lease import Lease
+from app.pools.contained import KILLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,10 +52,11 @@ class Request(CeleryRequest):
         self._outcome = outcome.retry()
         hard, soft = self.time_limits
         hard, soft = hard or self.task.time_limit, soft or self.task.soft_time_limit
-        if hard and (not soft or soft >= hard):
+        in_force = hard or self._app.conf.task_time_limit
+        if (hard and not soft) or (soft and in_force and soft >= in_force):
             # Under prefork the hard limit's time only begins to run when the soft one's is over, and that would be
             # the default of minutes: a task with nothing but `time_limit=5` would have no limit of 5 s.
-            soft = _soft_limit(hard)
+            soft = _soft_limit(in_force)
         self.time_limits = (hard, soft)
 
     @property
@@ -98,7 +100,7 @@ class Request(CeleryRequest):
             failed, returned, runtime = result if isinstance(result, tuple) else (True, result, None)
             if failed:
                 return self.on_failure(returned, return_ok=True)
-            if runtime is None:
+            if runtime is KILLED:
                 return self.hand_back()
             return on_success(self, result, **more)
 
@@ -145,8 +147,12 @@ class Request(CeleryRequest):
         """The task begins."""
         if self.delivery is not None:
             self.delivery.started(limit=self._limit)
-        with contextlib.suppress(NotImplementedError):  # it was revoked just before, and this pool kills no task
+        try:
             super().on_accepted(pid, time_accepted)
+        except NotImplementedError:
+            pass  # it was revoked just before, and this pool kills no task
+        except Exception:
+            logger.exception("That task %s[%s] begins could not be told", self.name, self.id)
 
     def terminate(self, pool: Any, signal: Any = None) -> None:
         """Kill the task, as it is revoked: however its end is reported, and by whom first, its message is done with."""
@@ -216,7 +222,10 @@ class Request(CeleryRequest):
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Settle what ran into its hard time limit: Celery's gevent pool reports it here and nowhere else."""
-        super().on_timeout(soft, timeout)
+        try:
+            super().on_timeout(soft, timeout)
+        except Exception:
+            logger.exception("That task %s[%s] was too long could not be told", self.name, self.id)
         if not soft and self.task.acks_late:
             self._outcome = outcome.retry(reason=f"its time limit of {timeout:g} s was over")
             self.reject(requeue=True)  # once only: prefork, which also reports the killed process, finds it settled

@@ -87,8 +87,11 @@ class Consumer(CeleryConsumer):
 
         Celery's own begins with the last: a queue that was cancelled and added again was received no more.
         """
-        self._pending_operations.reverse()
-        super().perform_pending_operations()
+        while not self.hub and self._pending_operations:
+            try:
+                self._pending_operations.pop(0)()
+            except Exception:
+                logger.exception("What remote control asked for could not be done")
 
     def begin_drain(self, then: Callable[[], None]) -> None:
         """Ask for nothing more and begin nothing more; from any thread and any signal handler.
