@@ -48,6 +48,7 @@ class Request(CeleryRequest):
         #: What SQS handed out; None for a message of another transport.
         self.delivery = getattr(message, "delivery", None)
         self.acknowledged: bool = False
+        self._has_ended = False
         #: What becomes of it unless it is done.
         self._outcome = outcome.retry()
         hard, soft = self.time_limits
@@ -97,6 +98,7 @@ class Request(CeleryRequest):
         on_success, execute_using_pool = cls.on_success, cls.execute_using_pool
 
         def on_end(self: Request, result: Any, **more: Any) -> Any:
+            self.end()
             failed, returned, runtime = result if isinstance(result, tuple) else (True, result, None)
             if failed:
                 return self.on_failure(returned, return_ok=True)
@@ -109,6 +111,7 @@ class Request(CeleryRequest):
             try:
                 return execute_using_pool(self, pool, **more)
             except TaskRevokedError:
+                self.end()
                 raise
             except Exception as error:
                 self.refuse(error)
@@ -138,10 +141,22 @@ class Request(CeleryRequest):
 
     def refuse(self, error: Exception) -> None:
         """The pool could not be given it: its message comes back later."""
+        self.end()
         logger.error("The pool could not be given task %s[%s]", self.name, self.id, exc_info=error)
         task_ready(self)
         self._outcome = outcome.retry(reason=type(error).__name__)
         self.reject(requeue=True)
+
+    def end(self) -> None:
+        """Its task has ended, or will not begin."""
+        self._has_ended = True
+        if self.delivery is not None:
+            self.delivery.intake.ended(self.delivery)
+
+    @property
+    def is_too_late(self) -> bool:
+        """Whether its task must not begin any more, though the pool has it."""
+        return self.delivery is not None and self.delivery.is_too_late
 
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """The task begins."""
@@ -171,6 +186,7 @@ class Request(CeleryRequest):
 
     def hand_back(self) -> None:
         """The task has not begun, or is dead and nobody said that it is revoked: its message comes back at once."""
+        self.end()
         task_ready(self)
         self._outcome = outcome.RETURNED
         self.reject(requeue=True)
@@ -181,6 +197,8 @@ class Request(CeleryRequest):
             super().acknowledge()
         elif not self.acknowledged:
             self.acknowledged = True
+            if self.delivery.is_in_pool and not self._has_ended:
+                self.delivery.intake.runs_on(self.delivery)
             self.delivery.settle(outcome.DONE)
 
     def reject(self, requeue: bool = False) -> None:
@@ -205,6 +223,7 @@ class Request(CeleryRequest):
         A task's MemoryError ends Celery's whole worker; here it is a failure like others. So is one that cannot be told
         to the store of results.
         """
+        self.end()
         self._outcome = outcome.of(exc_info)
         if isinstance(outcome.exception_in(exc_info), Terminated):
             if self._already_cancelled:
@@ -222,6 +241,8 @@ class Request(CeleryRequest):
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Settle what ran into its hard time limit: Celery's gevent pool reports it here and nowhere else."""
+        if not soft:
+            self.end()
         try:
             super().on_timeout(soft, timeout)
         except Exception:

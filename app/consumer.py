@@ -82,6 +82,14 @@ class Consumer(CeleryConsumer):
                 newer.contents.extend(waiting)
                 self._schedule_bucket_request(newer)
 
+    def _limit_move_to_pool(self, request: Any) -> None:
+        """The rate limit of its task lets it go: once there is a place, and not into a pool that is full."""
+        go = partial(super()._limit_move_to_pool, request)
+        if (delivery := getattr(request, "delivery", None)) is None:
+            go()
+        else:
+            delivery.intake.when_there_is_a_place(go)
+
     def perform_pending_operations(self) -> None:
         """Do what remote control asked for where there is no event loop (gevent), in the order of asking.
 

@@ -37,3 +37,16 @@ def _call(target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return False, None, KILLED
     except Exception:  # noqa: BLE001 - it is reported
         return True, ExceptionInfo(), None
+
+
+def in_time(accept: Callable[..., None]) -> Callable[..., None]:
+    """What a pool calls just before a task, as a function that lets none begin which has waited there for too long."""
+    request: Any = getattr(accept, "__self__", None)
+
+    def accepted(pid: int, time_accepted: float) -> None:
+        if request.is_too_late:
+            request.hand_back()
+            raise GreenletExit
+        accept(pid, time_accepted)
+
+    return accepted if hasattr(request, "is_too_late") else accept

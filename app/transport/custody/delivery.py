@@ -159,6 +159,11 @@ class Delivery:
         self.intake.entered(self)
         return True
 
+    @property
+    def is_too_late(self) -> bool:
+        """Whether its task must not begin, though the pool has it: its worker drains, or somebody else may have it."""
+        return self.intake.is_draining or self.custody.engine.clock.monotonic() >= self.leased_until
+
     def limit_rate(self) -> None:
         """The rate limit of its task holds it back: it takes no place of the pool's meanwhile."""
         self.rate_limited_at = self.custody.engine.clock.monotonic()

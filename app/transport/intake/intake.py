@@ -81,6 +81,10 @@ class Intake:
         #: What the consumer was given and has not settled; and what of it waits for its task's rate limit.
         self.given: dict[str, Delivery] = {}
         self._rate_limited: set[Delivery] = set()
+        #: What is settled while its task runs on: done with when it began, or revoked and not dead yet.
+        self._running_on: set[Delivery] = set()
+        #: What its rate limit lets go, as soon as the pool has a place.
+        self._let_go: deque[Callable[[], None]] = deque()
         #: What is kept until it is due.
         self._kept: set[Delivery] = set()
         self._is_looking = False
@@ -225,7 +229,12 @@ class Intake:
         """Give messages while there are places."""
         self._is_pumping = False
         for _ in range(_AT_ONCE):
-            if not self._waiting or self._is_draining or not self._has_place:
+            if self._is_draining or not self._has_place:
+                return
+            if self._let_go:
+                self._let_go.popleft()()
+                continue
+            if not self._waiting:
                 return
             delivery = self._waiting.popleft()
             if delivery.is_claimed or delivery.leased_until <= self._custody.engine.clock.monotonic():
@@ -241,7 +250,29 @@ class Intake:
     @property
     def _has_place(self) -> bool:
         """Whether the pool has a place for one more than it has and is about to get."""
-        return self._places is None or len(self.given) - len(self._rate_limited) < self._places()
+        if self._places is None:
+            return True
+        return len(self.given) - len(self._rate_limited) + len(self._running_on) < self._places()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether nothing more is to begin."""
+        return self._is_draining
+
+    def when_there_is_a_place(self, call: Callable[[], None]) -> None:
+        """Give the pool what its rate limit lets go now, once it has a place; in the consuming thread."""
+        self._let_go.append(call)
+        self._pump_soon()
+
+    def runs_on(self, delivery: Delivery) -> None:
+        """It is about to be settled, and its task keeps its place; from any thread."""
+        self._running_on.add(delivery)
+
+    def ended(self, delivery: Delivery) -> None:
+        """Its task has ended; from any thread."""
+        if delivery in self._running_on:
+            self._running_on.discard(delivery)
+            self.fill_places()
 
     def postpone(self, delivery: Delivery, seconds: float) -> None:
         """It was given, and is not due yet: keep it if it soon is and leaves room for others, else send it again."""
@@ -288,7 +319,7 @@ class Intake:
 
     def fill_places(self) -> None:
         """Give what waits, if there are places; from any thread."""
-        if self._waiting:
+        if self._waiting or self._let_go:
             self._pump_soon()
 
     def _pump_soon(self) -> None:

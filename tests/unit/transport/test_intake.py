@@ -53,6 +53,30 @@ def test_places_that_are_new_are_filled_when_it_is_told():
     assert len(world.given) == 15
 
 
+def test_what_is_done_with_when_it_begins_keeps_its_place_until_it_has_ended():
+    """Else the pool would be given more than it has places for, and what waits inside of it cannot go back."""
+    world = busy()
+    first, second = world.given
+    for each in (first, second):
+        world.intake.runs_on(each)
+        each.settle(DONE)
+    world.engine.advance(1)
+    assert world.given == [first, second]
+    world.intake.ended(first)
+    world.engine.advance(1)
+    assert len(world.given) == 3
+
+
+def test_what_a_rate_limit_lets_go_waits_for_a_place_and_comes_first_then():
+    world, gone = busy(), []
+    world.intake.when_there_is_a_place(lambda: gone.append(len(world.given)))
+    world.engine.advance(1)
+    assert gone == []
+    world.given[0].settle(DONE)
+    world.engine.advance(1)
+    assert gone == [2]
+
+
 def test_messages_are_given_in_the_order_in_which_they_came():
     world = busy(seconds=0.1)
     world.engine.advance(60)
