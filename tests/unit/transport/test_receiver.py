@@ -385,25 +385,28 @@ def test_a_busy_queue_among_idle_ones_asks_in_tens_too():
     assert len(world.receives("busy")) <= 2000 / 10 * 1.5
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    st.integers(1, 30),
-    st.integers(1, 4),
-    st.floats(0.001, 3),
-    st.lists(
-        st.tuples(st.sampled_from("abc"), st.integers(0, 60), st.floats(0, 2), st.booleans()), min_size=1, max_size=15
-    ),
-)
-def test_never_more_is_received_than_there_are_slots_and_all_is_done_once(slots, multiplier, seconds, course):
-    world = World(slots=slots, most=slots * multiplier, seconds=seconds, default=QueueOptions(visibility=43_200))
-    world.consume("a", "b", "c")
-    sent = 0
+def courses(queues, *, most):
+    """What is sent, in steps: the queue, how many messages, seconds until the next, whether receives fail meanwhile."""
+    step = st.tuples(st.sampled_from(queues), st.integers(0, 60), st.floats(0, 2), st.booleans())
+    return st.lists(step, min_size=1, max_size=most)
+
+
+def live(world, course):
+    """Live through it, the pool never having more than its places; how many messages were sent."""
     for queue, count, pause, is_faulty in course:
         world.fault = PASSING if is_faulty else None
         world.send(queue, count)
-        sent += count
         world.engine.advance(pause)
-        assert len(world.intake._in_pool) <= slots
+        assert len(world.intake._in_pool) <= world.slots
+    return sum(count for _, count, _, _ in course)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 4), st.floats(0.001, 3), courses("abc", most=15))
+def test_never_more_is_received_than_there_are_slots_and_all_is_done_once(slots, multiplier, seconds, course):
+    world = World(slots=slots, most=slots * multiplier, seconds=seconds, default=QueueOptions(visibility=43_200))
+    world.consume("a", "b", "c")
+    sent = live(world, course)
     assert world.most_taken <= slots * multiplier + 2  # the idle two of the three queues, where slots are few
     world.intake.begin_drain()
     world.engine.advance(60 + sent * seconds)
@@ -415,25 +418,13 @@ def test_never_more_is_received_than_there_are_slots_and_all_is_done_once(slots,
 
 
 @settings(max_examples=80, deadline=None)
-@given(
-    st.integers(1, 30),
-    st.integers(1, 4),
-    st.floats(0.001, 3),
-    st.lists(
-        st.tuples(st.sampled_from("abcde"), st.integers(0, 60), st.floats(0, 2), st.booleans()), min_size=1, max_size=20
-    ),
-)
+@given(st.integers(1, 30), st.integers(1, 4), st.floats(0.001, 3), courses("abcde", most=20))
 def test_whatever_has_happened_no_queue_is_silent_afterwards(slots, multiplier, seconds, course):
     """A receiver that waits for slots must hear of them, whoever had them."""
     world = World(slots=slots, most=slots * multiplier, seconds=seconds)
     world.gives_again = True
     world.consume(*"abcde")
-    sent = 0
-    for queue, count, pause, is_faulty in course:
-        world.fault = PASSING if is_faulty else None
-        world.send(queue, count)
-        sent += count
-        world.engine.advance(pause)
+    sent = live(world, course)
     world.fault = None
     world.engine.advance(30 + sent * seconds)
     world.given.clear()
