@@ -66,12 +66,13 @@ class Account:
         self._clock = clock or SystemClock()
         self._wake = wake
         # Given any credentials it looks for none, which may take long or fail for now.
-        client = self._session().client("sqs", endpoint_url=endpoint_url, **_ANY_CREDENTIALS)
+        session = self._session()
+        client = session.client("sqs", endpoint_url=endpoint_url, **_ANY_CREDENTIALS)
         #: Where requests go, as botocore resolves it (region, FIPS, dual stack, VPC endpoint, local server).
         self.url = _url_of(client)
         self.region = str(client.meta.region_name)
         #: How they get there.
-        self.route = _route_to(self.url, self._session())
+        self.route = _route_to(self.url, session)
         #: botocore's object, which knows how to get new ones, and what it last gave.
         self._source: Any = None
         self._credentials: ReadOnlyCredentials | None = None
