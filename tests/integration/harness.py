@@ -306,6 +306,18 @@ class Queues:
             found += [message["Body"] for message in messages]
         return found
 
+    def beside(self, names, name="sluice"):
+        """For a failed check to say: the visible messages that are no tasks of these names, and their receives."""
+        found = []
+        while messages := self.client.receive_message(
+            QueueUrl=self.url(name), MaxNumberOfMessages=10, VisibilityTimeout=600, AttributeNames=["All"]
+        ).get("Messages"):
+            for message in messages:
+                task = json.loads(json.loads(message["Body"])["body"])[0][0]
+                if task not in names:
+                    found.append((task, message["MessageId"], message["Attributes"]))
+        return f"{found}; {self.server.queues}; {self.server.counts}"
+
     def letters(self, name):
         """The bodies of all messages of a dead-letter queue, each with what its attribute says of why."""
         found = []

@@ -217,7 +217,7 @@ def test_a_signal_to_the_whole_group_under_load_loses_and_repeats_nothing(pool, 
         assert worker.notes("start") == [] or sorted(worker.notes("start")) == sorted(worker.notes("end"))
         assert "lost" not in worker.log
         names = sorted(set(names) - set(worker.notes("end")))
-        assert queues.left() == len(names)
+        assert queues.left() == len(names), f"{queues.beside(names)}; {worker.log}"
 
 
 @pytest.mark.long
