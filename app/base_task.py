@@ -16,6 +16,7 @@ from celery.worker.state import task_ready
 
 from app import outcome
 from app.lease import Lease
+from app.pools.contained import KILLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,14 +48,16 @@ class Request(CeleryRequest):
         #: What SQS handed out; None for a message of another transport.
         self.delivery = getattr(message, "delivery", None)
         self.acknowledged: bool = False
+        self._has_ended = False
         #: What becomes of it unless it is done.
         self._outcome = outcome.retry()
         hard, soft = self.time_limits
         hard, soft = hard or self.task.time_limit, soft or self.task.soft_time_limit
-        if hard and (not soft or soft >= hard):
+        in_force = hard or self._app.conf.task_time_limit
+        if (hard and not soft) or (soft and in_force and soft >= in_force):
             # Under prefork the hard limit's time only begins to run when the soft one's is over, and that would be
             # the default of minutes: a task with nothing but `time_limit=5` would have no limit of 5 s.
-            soft = _soft_limit(hard)
+            soft = _soft_limit(in_force)
         self.time_limits = (hard, soft)
 
     @property
@@ -95,10 +98,11 @@ class Request(CeleryRequest):
         on_success, execute_using_pool = cls.on_success, cls.execute_using_pool
 
         def on_end(self: Request, result: Any, **more: Any) -> Any:
+            self.end()
             failed, returned, runtime = result if isinstance(result, tuple) else (True, result, None)
             if failed:
                 return self.on_failure(returned, return_ok=True)
-            if runtime is None:
+            if runtime is KILLED:
                 return self.hand_back()
             return on_success(self, result, **more)
 
@@ -107,6 +111,7 @@ class Request(CeleryRequest):
             try:
                 return execute_using_pool(self, pool, **more)
             except TaskRevokedError:
+                self.end()
                 raise
             except Exception as error:
                 self.refuse(error)
@@ -136,17 +141,33 @@ class Request(CeleryRequest):
 
     def refuse(self, error: Exception) -> None:
         """The pool could not be given it: its message comes back later."""
+        self.end()
         logger.error("The pool could not be given task %s[%s]", self.name, self.id, exc_info=error)
         task_ready(self)
         self._outcome = outcome.retry(reason=type(error).__name__)
         self.reject(requeue=True)
 
+    def end(self) -> None:
+        """Its task has ended, or will not begin."""
+        self._has_ended = True
+        if self.delivery is not None:
+            self.delivery.intake.ended(self.delivery)
+
+    @property
+    def is_too_late(self) -> bool:
+        """Whether its task must not begin any more, though the pool has it."""
+        return self.delivery is not None and self.delivery.is_too_late
+
     def on_accepted(self, pid: int, time_accepted: float) -> None:
         """The task begins."""
         if self.delivery is not None:
             self.delivery.started(limit=self._limit)
-        with contextlib.suppress(NotImplementedError):  # it was revoked just before, and this pool kills no task
+        try:
             super().on_accepted(pid, time_accepted)
+        except NotImplementedError:
+            pass  # it was revoked just before, and this pool kills no task
+        except Exception:
+            logger.exception("That task %s[%s] begins could not be told", self.name, self.id)
 
     def terminate(self, pool: Any, signal: Any = None) -> None:
         """Kill the task, as it is revoked: however its end is reported, and by whom first, its message is done with."""
@@ -165,6 +186,7 @@ class Request(CeleryRequest):
 
     def hand_back(self) -> None:
         """The task has not begun, or is dead and nobody said that it is revoked: its message comes back at once."""
+        self.end()
         task_ready(self)
         self._outcome = outcome.RETURNED
         self.reject(requeue=True)
@@ -175,6 +197,8 @@ class Request(CeleryRequest):
             super().acknowledge()
         elif not self.acknowledged:
             self.acknowledged = True
+            if self.delivery.is_in_pool and not self._has_ended:
+                self.delivery.intake.runs_on(self.delivery)
             self.delivery.settle(outcome.DONE)
 
     def reject(self, requeue: bool = False) -> None:
@@ -199,6 +223,7 @@ class Request(CeleryRequest):
         A task's MemoryError ends Celery's whole worker; here it is a failure like others. So is one that cannot be told
         to the store of results.
         """
+        self.end()
         self._outcome = outcome.of(exc_info)
         if isinstance(outcome.exception_in(exc_info), Terminated):
             if self._already_cancelled:
@@ -216,7 +241,12 @@ class Request(CeleryRequest):
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Settle what ran into its hard time limit: Celery's gevent pool reports it here and nowhere else."""
-        super().on_timeout(soft, timeout)
+        if not soft:
+            self.end()
+        try:
+            super().on_timeout(soft, timeout)
+        except Exception:
+            logger.exception("That task %s[%s] was too long could not be told", self.name, self.id)
         if not soft and self.task.acks_late:
             self._outcome = outcome.retry(reason=f"its time limit of {timeout:g} s was over")
             self.reject(requeue=True)  # once only: prefork, which also reports the killed process, finds it settled

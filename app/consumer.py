@@ -82,13 +82,24 @@ class Consumer(CeleryConsumer):
                 newer.contents.extend(waiting)
                 self._schedule_bucket_request(newer)
 
+    def _limit_move_to_pool(self, request: Any) -> None:
+        """The rate limit of its task lets it go: once there is a place, and not into a pool that is full."""
+        go = partial(super()._limit_move_to_pool, request)
+        if (delivery := getattr(request, "delivery", None)) is None:
+            go()
+        else:
+            delivery.intake.when_there_is_a_place(go)
+
     def perform_pending_operations(self) -> None:
         """Do what remote control asked for where there is no event loop (gevent), in the order of asking.
 
         Celery's own begins with the last: a queue that was cancelled and added again was received no more.
         """
-        self._pending_operations.reverse()
-        super().perform_pending_operations()
+        while not self.hub and self._pending_operations:
+            try:
+                self._pending_operations.pop(0)()
+            except Exception:
+                logger.exception("What remote control asked for could not be done")
 
     def begin_drain(self, then: Callable[[], None]) -> None:
         """Ask for nothing more and begin nothing more; from any thread and any signal handler.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -50,8 +51,8 @@ class _Step(bootsteps.StartStopStep):
     drain: Drain
 
     def close(self, _: Any) -> None:
-        """Before anything is stopped."""
-        self.drain.begin()
+        """Before anything is stopped. One that runs in a thread of somebody else's program must not end that."""
+        self.drain.begin(may_end_process=threading.current_thread() is threading.main_thread())
 
 
 class Drain:
@@ -88,6 +89,8 @@ class Drain:
 
     def _watch(self, sender: Any, **_: Any) -> None:
         self._worker = sender
+        self._began = self._gives_up_at = None
+        self._was_told = self._is_over = False
 
     def _told(self, **_: Any) -> None:
         """The worker was told to stop. In a signal handler, so nothing here may wait. Told again, it must stop now."""
@@ -97,15 +100,20 @@ class Drain:
             self._deadline = now
         self.begin()
 
-    def begin(self) -> None:
-        """The worker is to stop, for whatever reason, unless it is about to; must not wait either."""
+    def begin(self, *, may_end_process: bool = True) -> None:
+        """The worker is to stop, for whatever reason, unless it is about to; must not wait either.
+
+        Args:
+            may_end_process: whether there is a deadline, at which the process ends.
+        """
         if self._began is not None:
             return
         now = self._clock()
         self._began, self._deadline, self._hub = now, now + self._timeout, pools.this_hub()
         if (consumer := getattr(self._worker, "consumer", None)) is not None:
             consumer.begin_drain(partial(drain_began.send, sender=self._worker, timeout=self._timeout))
-        self._thread.start()
+        if may_end_process:
+            self._thread.start()
 
     def _run(self) -> None:
         while not (self._is_over or self._thread.should_return):
@@ -118,7 +126,7 @@ class Drain:
 
     def _kill(self) -> bool:
         """Kill what still runs; whether this pool can."""
-        running = list(active_requests)
+        running = _snapshot()
         length = self._clock() - (self._began or 0.0)
         logger.warning("Not drained after %.0f s (SLUICE_DRAIN_TIMEOUT): %d tasks are killed", length, len(running))
         if lost := _deleted_early(running):
@@ -138,7 +146,7 @@ class Drain:
                 len(left),
                 ", ".join(left),
             )
-        lost = _deleted_early(active_requests)
+        lost = _deleted_early(_snapshot())
         if not left and not lost:
             logger.warning("All tasks have ended, and the pool has not: the worker ends without waiting for it")
         custody.close_all(polls=0.0, flush=_FLUSH)
@@ -161,6 +169,15 @@ class Drain:
             drain_ended.send(sender=self._worker, seconds=self._clock() - self._began)
 
 
+def _snapshot() -> list[Any]:
+    """The requests whose tasks run now; other threads add to them and take from them."""
+    while True:
+        try:
+            return list(active_requests)
+        except RuntimeError:  # it has changed in between
+            continue
+
+
 def _deleted_early(running: Iterable[Any]) -> list[str]:
     """The ids of the tasks that nobody runs again: each was done with when it began."""
-    return [request.id for request in list(running) if not request.task.acks_late]
+    return [request.id for request in running if not request.task.acks_late]

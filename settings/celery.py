@@ -42,6 +42,8 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "task_acks_on_failure_or_timeout": False,
         # The lease hangs on a receipt handle and not on a connection: what runs goes on, and can still be acked.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # Celery would count what it takes back by acks that go past it here, and hold less from then on.
+        "worker_enable_prefetch_count_reduction": False,
         # -- What a message may hold. JSON only: pickle runs what it is sent. ----------------------------------
         "task_serializer": "json",
         "accept_content": ["json"],
@@ -94,4 +96,3 @@ def celery_config(settings: Settings) -> dict[str, Any]:
 #   worker_redirect_stdouts (on): a task's print() becomes a log line with its time and process
 #   worker_deduplicate_successful_tasks (off): it reads results, which are off unless asked for
 #   worker_eta_task_limit (none): it caps the whole prefetch window, and shrinks one that was larger
-#   worker_enable_prefetch_count_reduction (on): after a reconnect a worker takes less until its running tasks are done

@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo
 from celery.exceptions import WorkerShutdown, WorkerTerminate
+from gevent import GreenletExit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+#: In place of a run time: the greenlet was killed. Celery's own word for it, None, also means that it need not run.
+KILLED = "killed"
 
 
 def contained(target: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,5 +33,20 @@ def _call(target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return target(*args, **kwargs)
     except (WorkerShutdown, WorkerTerminate) as error:
         raise SystemExit(f"{type(error).__name__}, raised by a task") from error
+    except GreenletExit:
+        return False, None, KILLED
     except Exception:  # noqa: BLE001 - it is reported
         return True, ExceptionInfo(), None
+
+
+def in_time(accept: Callable[..., None]) -> Callable[..., None]:
+    """What a pool calls just before a task, as a function that lets none begin which has waited there for too long."""
+    request: Any = getattr(accept, "__self__", None)
+
+    def accepted(pid: int, time_accepted: float) -> None:
+        if request.is_too_late:
+            request.hand_back()
+            raise GreenletExit
+        accept(pid, time_accepted)
+
+    return accepted if hasattr(request, "is_too_late") else accept

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from celery.concurrency import gevent as celerys
 from gevent import get_hub, getcurrent
 
-from app.pools.contained import contained
+from app.pools.contained import contained, in_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,4 +27,5 @@ class TaskPool(celerys.TaskPool):
 
     def on_apply(self, target: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Run it in a greenlet."""
+        options["accept_callback"] = in_time(options["accept_callback"])
         return super().on_apply(contained(target), *args, **options)

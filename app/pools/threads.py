@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from celery.concurrency import thread
 from celery.worker import state
 
-from app.pools.contained import contained
+from app.pools.contained import contained, in_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,4 +25,5 @@ class TaskPool(thread.TaskPool):
 
     def on_apply(self, target: Callable[..., Any], *args: Any, **options: Any) -> Any:
         """Run it in a thread."""
+        options["accept_callback"] = in_time(options["accept_callback"])
         return super().on_apply(contained(target), *args, **options)

@@ -18,7 +18,7 @@ class Announcer:
 
     def listen(self, inbox: Inbox) -> None:
         """There is a consumer; it is forgotten when its inbox is closed. From its own thread."""
-        self._inboxes.append(inbox)
+        self._inboxes = [each for each in self._inboxes if not each.is_closed] + [inbox]
 
     def __call__(self, signal: Signal, *, sender: Any, **facts: Any) -> None:
         """Have it sent; from any thread. Without a consumer it comes to nobody."""

@@ -35,6 +35,11 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody will run anything more."""
+        return self._is_closed
+
     def put(self, call: Callable[..., None], *args: Any) -> bool:
         """Have `call(*args)` run by the consumer; from any thread, never blocks. False: nobody will run it any more."""
         if self._is_closed:

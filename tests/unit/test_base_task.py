@@ -15,6 +15,7 @@ from celery.worker.request import create_request_cls
 from app import outcome
 from app.base_task import HIDDEN, Request, Task
 from app.outcome import LOST, reject, retry
+from app.pools.contained import KILLED
 from app.pools.prefork import Worker
 
 
@@ -107,10 +108,13 @@ def test_a_task_may_allow_them(app):
         ({}, {"timelimit": [10, None]}, (10, 9)),
         ({"soft_time_limit": 870}, {"timelimit": [10, None]}, (10, 9)),
         ({"time_limit": 5}, {"timelimit": [None, 2]}, (5, 2)),
+        ({"soft_time_limit": 1200}, {}, (None, 870)),
+        ({}, {"timelimit": [None, 1200]}, (None, 870)),
     ],
 )
 def test_a_hard_limit_has_a_soft_one_below_it(app, options, headers, limits):
     """Under prefork the hard one's time would only begin after the soft one's, which is the default of minutes."""
+    app.conf.task_time_limit = 900
     assert Delivery(app, headers, **options).request.time_limits == limits
 
 
@@ -206,7 +210,7 @@ def test_what_a_pool_reports_of_a_task_that_left_by_system_exit_is_settled(app):
 @pytest.mark.parametrize(
     "end",
     [
-        lambda request: request.on_success((0, None, None)),  # as gevent reports a killed greenlet
+        lambda request: request.on_success((0, None, KILLED)),  # as our gevent pool reports a killed greenlet
         lambda request: request.on_success((1, raised(ValueError("of its finally block")), 0.1)),
         lambda request: request.on_failure(raised(Terminated(15))),
         lambda request: request.on_failure(raised(WorkerLostError())),
@@ -264,6 +268,21 @@ def test_a_hard_time_limit_rejects_and_a_soft_one_leaves_it_to_the_task(app):
     assert delivery.settled == []
     delivery.request.on_timeout(soft=False, timeout=2)
     assert delivery.settled == ["reject"]
+
+
+def test_and_so_it_does_when_that_cannot_be_told(app, monkeypatch):
+    delivery = Delivery(app)
+    monkeypatch.setattr(app.backend, "mark_as_failure", lambda *_, **__: 1 / 0)
+    delivery.request.on_timeout(soft=False, timeout=2)
+    assert delivery.settled == ["reject"]
+
+
+def test_what_needed_no_run_since_its_result_is_known_is_done(app):
+    """With `worker_deduplicate_successful_tasks` Celery reports it so; a killed greenlet is reported by us."""
+    known, killed = Delivery(app), Delivery(app)
+    known.request.on_success((0, None, None))
+    killed.request.on_success((0, None, KILLED))
+    assert (known.settled, killed.settled) == (["ack"], ["reject"])
 
 
 @pytest.mark.parametrize(("shown", "told"), [(False, HIDDEN), (True, None)])

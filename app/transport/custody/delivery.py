@@ -153,9 +153,16 @@ class Delivery:
             return False
         self.ends_at = None if limit is None else now + limit
         self._place = leases.open(self._leased_until)
+        # Once more: until just now the engine's thread knew no place to write to.
+        self.leased_until, self.is_lost = self._leased_until, self._is_lost
         self.is_in_pool = True
         self.intake.entered(self)
         return True
+
+    @property
+    def is_too_late(self) -> bool:
+        """Whether its task must not begin, though the pool has it: its worker drains, or somebody else may have it."""
+        return self.intake.is_draining or self.custody.engine.clock.monotonic() >= self.leased_until
 
     def limit_rate(self) -> None:
         """The rate limit of its task holds it back: it takes no place of the pool's meanwhile."""

@@ -112,7 +112,7 @@ class Account:
         if self.is_waiting:
             if self._hub is not None and not self._is_hurried and now - self._asked_at > _HUB_MAY_TAKE:
                 self._is_hurried = True
-                if not _names_a_program(self._session()):
+                if self._may_use_a_thread():
                     run_errand(partial(self._fetch, now, anew=True), name="credentials")
             return
         if now - self._asked_at < pause:
@@ -124,6 +124,14 @@ class Account:
         elif not run_errand(fetch, name="credentials"):
             self.is_waiting = False
             self.problem = "the system gives no thread to get them"
+
+    def _may_use_a_thread(self) -> bool:
+        """Whether no profile has a program that hands out credentials: only the hub's thread may run one."""
+        try:
+            profiles = self._session()._session.full_config["profiles"]  # noqa: SLF001 - boto3 has no other way to it
+        except Exception:  # noqa: BLE001 - whatever is wrong with the profiles, the greenlet says it
+            return False
+        return not any("credential_process" in profile for profile in profiles.values())
 
     def _fetch(self, asked_at: float, *, anew: bool) -> None:
         try:
@@ -168,12 +176,6 @@ def obstacle(*, endpoint_url: str | None, region: str | None) -> str | None:
     except (ValueError, exceptions.BotoCoreError) as error:
         return f"SQS cannot be called: {first_line(str(error))}."
     return None
-
-
-def _names_a_program(session: Any) -> bool:
-    """Whether any profile has a program that hands out credentials: under gevent only the hub's thread may run one."""
-    profiles = session._session.full_config["profiles"]  # noqa: SLF001 - boto3 has no other way to it
-    return any("credential_process" in profile for profile in profiles.values())
 
 
 def _url_of(client: Any) -> str:

@@ -81,6 +81,10 @@ class Intake:
         #: What the consumer was given and has not settled; and what of it waits for its task's rate limit.
         self.given: dict[str, Delivery] = {}
         self._rate_limited: set[Delivery] = set()
+        #: What is settled while its task runs on: done with when it began, or revoked and not dead yet.
+        self._running_on: set[Delivery] = set()
+        #: What its rate limit lets go, as soon as the pool has a place.
+        self._let_go: deque[Callable[[], None]] = deque()
         #: What is kept until it is due.
         self._kept: set[Delivery] = set()
         self._is_looking = False
@@ -142,7 +146,8 @@ class Intake:
         if not self._is_watching:
             self._is_watching = True
             self._custody.engine.call_later(_WATCH_EVERY, self._watch)
-        return self._inbox.put(self._arrived, deliveries)
+        self._waiting.extend(deliveries)  # one step for the interpreter, and only the consuming thread takes out
+        return self._inbox.put(self._pump)
 
     def _watch(self) -> None:
         """While messages wait: hand back what the window has shrunk by, since tasks have got slow and others may not.
@@ -150,7 +155,7 @@ class Intake:
         Only what has waited for longer than was reckoned with, the newest first, and of no message more receives than
         it can spare.
         """
-        self._is_watching = bool(self._waiting)
+        self._is_watching = bool(self._waiting) and self._inbox.put(self._tidy)
         if not self._is_watching:
             return
         self._custody.engine.call_later(_WATCH_EVERY, self._watch)
@@ -165,7 +170,6 @@ class Intake:
             if excess > 0 and delivery.received_at < came_before and self._can_spare_one(delivery) and delivery.claim():
                 delivery.settle(RETURNED)
                 excess -= 1
-        self._inbox.put(self._tidy)
 
     def _tidy(self) -> None:
         """In the consuming thread: what was handed back waits no more."""
@@ -193,9 +197,9 @@ class Intake:
             self._custody.engine.call_soon(self._look)
 
     def _look(self) -> None:
-        """Slots are free: first for those queues that are not asked at all."""
+        """Slots are free: first for those queues that are not asked at all, and of these for who has waited longest."""
         self._is_looking = False
-        for receiver in sorted(self._receivers.values(), key=_in_flight):
+        for receiver in sorted(self._receivers.values(), key=_turn):
             receiver.consider()
 
     def _size(self) -> int:
@@ -221,15 +225,16 @@ class Intake:
 
     # -- giving: in the consuming thread ------------------------------------------------------------------------
 
-    def _arrived(self, deliveries: list[Delivery]) -> None:
-        self._waiting.extend(deliveries)
-        self._pump()
-
     def _pump(self) -> None:
         """Give messages while there are places."""
         self._is_pumping = False
         for _ in range(_AT_ONCE):
-            if not self._waiting or self._is_draining or not self._has_place:
+            if self._is_draining or not self._has_place:
+                return
+            if self._let_go:
+                self._let_go.popleft()()
+                continue
+            if not self._waiting:
                 return
             delivery = self._waiting.popleft()
             if delivery.is_claimed or delivery.leased_until <= self._custody.engine.clock.monotonic():
@@ -245,7 +250,29 @@ class Intake:
     @property
     def _has_place(self) -> bool:
         """Whether the pool has a place for one more than it has and is about to get."""
-        return self._places is None or len(self.given) - len(self._rate_limited) < self._places()
+        if self._places is None:
+            return True
+        return len(self.given) - len(self._rate_limited) + len(self._running_on) < self._places()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether nothing more is to begin."""
+        return self._is_draining
+
+    def when_there_is_a_place(self, call: Callable[[], None]) -> None:
+        """Give the pool what its rate limit lets go now, once it has a place; in the consuming thread."""
+        self._let_go.append(call)
+        self._pump_soon()
+
+    def runs_on(self, delivery: Delivery) -> None:
+        """It is about to be settled, and its task keeps its place; from any thread."""
+        self._running_on.add(delivery)
+
+    def ended(self, delivery: Delivery) -> None:
+        """Its task has ended; from any thread."""
+        if delivery in self._running_on:
+            self._running_on.discard(delivery)
+            self.fill_places()
 
     def postpone(self, delivery: Delivery, seconds: float) -> None:
         """It was given, and is not due yet: keep it if it soon is and leaves room for others, else send it again."""
@@ -292,7 +319,7 @@ class Intake:
 
     def fill_places(self) -> None:
         """Give what waits, if there are places; from any thread."""
-        if self._waiting:
+        if self._waiting or self._let_go:
             self._pump_soon()
 
     def _pump_soon(self) -> None:
@@ -343,5 +370,5 @@ class Intake:
                 delivery.settle(RETURNED)
 
 
-def _in_flight(receiver: Receiver) -> int:
-    return receiver.in_flight
+def _turn(receiver: Receiver) -> tuple[int, float]:
+    return receiver.in_flight, receiver.asked_at

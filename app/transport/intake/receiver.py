@@ -43,8 +43,8 @@ _USELESS_PAUSE, _LONGEST_USELESS_PAUSE = 0.25, 5.0
 #: Seconds that an answer is on its way at most, and the part of a short lease: by so much less than it looks from here
 #: may be left of the lease.
 _ANSWER_TAKES, _ANSWER_PART = 2.0, 0.1
-#: Seconds until the next look at an outbox that is full.
-_OUTBOX_FULL = 0.1
+#: Seconds until the next look at an outbox that is full, and after an error of our own.
+_OUTBOX_FULL, _AFTER_ERROR = 0.1, 1.0
 
 _SYSTEM_ATTRIBUTES = ["ApproximateReceiveCount", "MessageGroupId", "SentTimestamp"]
 
@@ -89,6 +89,8 @@ class Receiver:
             {"QueueOwnerAWSAccountId": self._options.account} if self._options.account else {}
         )
         self._in_flight = 0
+        #: When it last asked.
+        self.asked_at = float("-inf")
         #: What came when nobody consumed any more.
         self._returns: list[Delivery] = []
         #: Receives in a row that brought only what was here already.
@@ -118,7 +120,14 @@ class Receiver:
         self._is_stopped = True
 
     def consider(self) -> None:
-        """Ask, if there is reason to."""
+        """Ask, if there is reason to. What goes wrong with that is tried again: else it would be silent for ever."""
+        try:
+            self._consider()
+        except Exception:
+            logger.exception("Queue %s: receiving goes on after an error of its own", self.queue)
+            self._look_again(_AFTER_ERROR)
+
+    def _consider(self) -> None:
         now = self._engine.clock.monotonic()
         if self._is_stopped:
             return
@@ -195,6 +204,7 @@ class Receiver:
     def _ask(self, ask: Ask, now: float) -> None:
         url, options = self.url, self._options
         reservation = self._window.reserve(self.queue, 0 if self._asks_without_slot else ask.count)
+        self.asked_at = now
         self._in_flight += 1
         self._custody.receives_in_flight += 1
         parameters = {
@@ -205,12 +215,18 @@ class Receiver:
             "MessageSystemAttributeNames": _SYSTEM_ATTRIBUTES,
             "MessageAttributeNames": ["All"],  # a dead letter keeps them
         }
-        self._engine.calls.call(
-            "ReceiveMessage",
-            parameters,
-            lambda answer: self._answered(answer, ask, reservation, str(url), now),
-            wait=ask.wait,
-        )
+        try:
+            self._engine.calls.call(
+                "ReceiveMessage",
+                parameters,
+                lambda answer: self._answered(answer, ask, reservation, str(url), now),
+                wait=ask.wait,
+            )
+        except Exception:
+            self._in_flight -= 1
+            self._custody.receives_in_flight -= 1
+            self._window.release(reservation)
+            raise
 
     def _answered(
         self, answer: dict[str, Any] | Failure, ask: Ask, reservation: Reservation, url: str, asked_at: float
@@ -329,6 +345,8 @@ def messages_in(answer: Any) -> list[dict[str, Any]] | Failure:
 
 
 def _is_message(message: Any) -> bool:
-    return isinstance(message, dict) and all(
-        isinstance(message.get(name), str) for name in ("Body", "ReceiptHandle", "MessageId")
+    return (
+        isinstance(message, dict)
+        and all(isinstance(message.get(name), str) for name in ("Body", "ReceiptHandle", "MessageId"))
+        and all(isinstance(message.get(name) or {}, dict) for name in ("Attributes", "MessageAttributes"))
     )

@@ -110,6 +110,24 @@ def test_what_cannot_be_killed_keeps_its_lease_and_the_exit_status_says_so(pool,
     assert members(worker.process.pid) == []
 
 
+@pytest.mark.parametrize("pool", ["threads", pytest.param("gevent", marks=pytest.mark.long)])
+def test_of_what_is_done_with_when_it_begins_none_begins_after_the_signal(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=50)
+    worker = start_worker("-P", pool, "-c", 2)
+    quick = [f"quick-{n}" for n in range(20)]
+    queues.send(*(body("probe.work", [name]) for name in quick))
+    worker.wait_for_notes("end", quick)
+    for n in range(12):
+        queues.server.fill("sluice", 1, body("probe.work_once", [f"once-{n}", 1.5]))
+    until(lambda: len(worker.notes("start")) >= len(quick) + 2, "two running tasks")
+    worker.signal()
+    began = worker.notes("start")
+    assert worker.ended() == 0
+    assert worker.notes("start") == began
+    assert sorted(worker.notes("end")) == sorted(began)
+    assert queues.left() == 12 - (len(began) - len(quick))
+
+
 def test_a_cold_shutdown_ends_at_the_drains_deadline_too(start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
     worker = start_worker("-P", "threads", "-c", 2, environment={"SLUICE_DRAIN_TIMEOUT": "1"})

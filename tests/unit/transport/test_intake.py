@@ -53,6 +53,30 @@ def test_places_that_are_new_are_filled_when_it_is_told():
     assert len(world.given) == 15
 
 
+def test_what_is_done_with_when_it_begins_keeps_its_place_until_it_has_ended():
+    """Else the pool would be given more than it has places for, and what waits inside of it cannot go back."""
+    world = busy()
+    first, second = world.given
+    for each in (first, second):
+        world.intake.runs_on(each)
+        each.settle(DONE)
+    world.engine.advance(1)
+    assert world.given == [first, second]
+    world.intake.ended(first)
+    world.engine.advance(1)
+    assert len(world.given) == 3
+
+
+def test_what_a_rate_limit_lets_go_waits_for_a_place_and_comes_first_then():
+    world, gone = busy(), []
+    world.intake.when_there_is_a_place(lambda: gone.append(len(world.given)))
+    world.engine.advance(1)
+    assert gone == []
+    world.given[0].settle(DONE)
+    world.engine.advance(1)
+    assert gone == [2]
+
+
 def test_messages_are_given_in_the_order_in_which_they_came():
     world = busy(seconds=0.1)
     world.engine.advance(60)
@@ -209,6 +233,30 @@ def test_nothing_goes_back_that_will_begin_within_a_few_times_what_was_reckoned_
     world.engine.advance(6)
     assert len(world.given) > 380
     assert given_back(world) == []
+
+
+def test_and_so_it_does_while_the_consuming_thread_stands_in_a_task(monkeypatch):
+    world = World(slots=1, most=20, seconds=0.01)
+    policy = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:1:dead", "maxReceiveCount": 100}
+    world.attributes = {"Attributes": {"RedrivePolicy": json.dumps(policy)}}
+    world.consume("orders")
+    world.send("orders", 60)
+    world.engine.advance(5)
+    world.seconds = None
+    world.send("orders")
+    world.engine.advance(0.5)
+    monkeypatch.setattr(world.inbox, "put", lambda *_: True)
+    world.send("orders", 12)
+    world.engine.advance(40)
+    assert len(given_back(world)) >= 8
+
+
+def test_a_consumer_that_is_gone_leaves_no_timer_behind():
+    world = busy(count=20)
+    world.intake.close()
+    world.inbox.is_closed = True
+    world.engine.advance(200)
+    assert not world.intake._is_watching
 
 
 def test_but_nothing_goes_back_that_could_not_spare_a_receive():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from fake_engine import PASSING, PERMANENT, message
 from fake_sqs import MISSING, World
@@ -235,7 +237,9 @@ def test_a_wrong_address_does_not_last(url):
     assert [each.url for each in world.given] == ["https://sqs.example/orders"]
 
 
-@pytest.mark.parametrize("messages", ["?", "", {}, 0, [None], [{"Body": "x"}], [message() | {"Body": None}]])
+@pytest.mark.parametrize(
+    "messages", ["?", "", {}, 0, [message() | {"Attributes": 5}], [None], [{"Body": "x"}], [message() | {"Body": None}]]
+)
 def test_an_answer_that_is_none_of_sqs_is_a_failure(messages):
     world = World()
     world.fault = {"Messages": messages}
@@ -356,6 +360,31 @@ def test_a_pool_that_grows_while_all_its_tasks_are_long_gets_more_to_do():
     world.intake.resize(24)
     world.engine.advance(1)
     assert len(world.given) == 6
+
+
+@pytest.mark.parametrize(("slots", "seconds"), [(4, 5), (1, 5), (8, 20)])
+def test_of_queues_that_all_have_a_backlog_none_waits_for_another(slots, seconds):
+    """While tasks are slow there is hardly a slot that is free: each goes to who has not asked for longest."""
+    world = World(slots=slots, most=slots * 4, seconds=seconds)
+    world.consume("a", "b", "c")
+    for queue in "abc":
+        world.send(queue, 500)
+    world.engine.advance(60 * seconds)
+    begun = Counter(each.queue for each in world.given)
+    assert min(begun[queue] for queue in "abc") >= 60 * slots / 3 * 0.7
+
+
+def test_an_error_of_its_own_does_not_silence_a_queue(monkeypatch, caplog):
+    world = World()
+    world.consume("orders")
+    world.engine.advance(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.intake), "share", property(lambda _: 1 / 0))
+        world.engine.advance(21)
+    world.send("orders")
+    world.engine.advance(3)
+    assert len(world.given) == 1
+    assert "receiving goes on after an error of its own" in caplog.text
 
 
 def test_with_one_slot_all_of_four_idle_queues_are_polled():
