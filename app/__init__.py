@@ -29,6 +29,7 @@ The map, in the order in which a message meets it:
     supervisor/    how processes are started, watched and stopped; knows nothing of which
     testing/       what you need to test your own tasks: a local SQS server, a clock set by hand
     native.py      threads of the system's that step aside while the process forks
+    shared_lock.py what these and gevent's greenlets both lock: logging
     errors.py clock.py parent.py   leaves
 
 docs/transport.md goes through transport/ part by part.

@@ -17,10 +17,15 @@ from typing import TYPE_CHECKING
 
 from gevent.monkey import get_original
 
+from app import shared_lock
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
+
+# What threads and greenlets both do is to log.
+shared_lock.install()
 
 #: What gevent would replace. Primitives of the system's own, for threads that share nothing with greenlets.
 allocate_lock = get_original("_thread", "allocate_lock")

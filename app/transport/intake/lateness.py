@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from app.clock import Clock, SystemClock
@@ -15,7 +14,7 @@ _REPORT_EVERY = 60.0
 
 
 class Lateness:
-    """What came late from one queue since the last report; late messages run all the same.
+    """What came late from one queue since the last report; late messages run all the same. For one thread.
 
     Args:
         queue: the queue's name.
@@ -26,7 +25,6 @@ class Lateness:
         self._queue = queue
         self._max_age = max_age
         self._clock = clock or SystemClock()
-        self._lock = Lock()  # a queue may have several polls
         self._late = 0
         self._oldest = 0.0
         self._reported: float | None = None
@@ -38,10 +36,9 @@ class Lateness:
         """
         now = self._clock.time()
         over = [age for age in (now - at - self._max_age for at in sent) if age > 0]
-        with self._lock:
-            self._late += len(over)
-            self._oldest = max([self._oldest, *over])
-            return self._report() if self._is_due() else None
+        self._late += len(over)
+        self._oldest = max([self._oldest, *over])
+        return self._report() if self._is_due() else None
 
     def _is_due(self) -> bool:
         waited = None if self._reported is None else self._clock.monotonic() - self._reported
