@@ -25,7 +25,7 @@ from celery.worker.state import active_requests
 from gevent.monkey import get_original
 
 from app import pools
-from app.native import NativeThread
+from app.native import NativeThread, reentrant_lock
 from app.signals import drain_began, drain_ended
 from app.transport import custody
 
@@ -83,6 +83,9 @@ class Drain:
             steps: of the worker.
         """
         steps.add(type("Drain", (_Step,), {"__module__": __name__, "drain": self}))
+        # A second signal may interrupt the handler of the first, which holds this lock for a moment. Celery's own is
+        # not reentrant: who was interrupted waited for itself, the main thread or a task that had just ended.
+        signals.worker_shutting_down.lock = reentrant_lock()
         signals.worker_init.connect(self._watch, weak=False)
         signals.worker_shutting_down.connect(self._told, weak=False)
         signals.worker_shutdown.connect(self._end, weak=False)

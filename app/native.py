@@ -29,7 +29,7 @@ shared_lock.install()
 
 #: What gevent would replace. Primitives of the system's own, for threads that share nothing with greenlets.
 allocate_lock = get_original("_thread", "allocate_lock")
-_make_lock = get_original("_thread", "RLock")
+reentrant_lock = get_original("_thread", "RLock")
 _start_new_thread = get_original("_thread", "start_new_thread")
 _get_native_id = get_original("_thread", "get_native_id")
 _get_ident = get_original("_thread", "get_ident")
@@ -193,7 +193,7 @@ class _Forks:
 
     def __init__(self) -> None:
         #: Held only for moments. Reentrant: a signal handler may start a thread.
-        self.lock = _make_lock()
+        self.lock = reentrant_lock()
         #: How many there are at the moment, each in a thread of its own.
         self.under_way = 0
         self.running: set[NativeThread] = set()
@@ -225,7 +225,7 @@ class _Forks:
     def after_in_child(self) -> None:
         for thread in self.running | self.aside:
             thread.forget()
-        self.lock, self.under_way = _make_lock(), 0
+        self.lock, self.under_way = reentrant_lock(), 0
         self.running, self.leaving, self.aside = set(), [], set()
 
     def let_go_on(self) -> None:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import POOLS, ROOT, Worker, body, members, until
+from harness import HERE, POOLS, ROOT, Worker, body, members, until
 
 #: The pools that are tried in `make test`, and those that only `make test-all` tries.
 MOST_IN_LONG = ["prefork", "gevent", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("threads", "solo"))]
@@ -236,6 +236,35 @@ def test_a_signal_to_the_whole_group_under_load_loses_and_repeats_nothing(pool, 
         assert "lost" not in worker.log
         names = sorted(set(names) - set(worker.notes("end")))
         assert queues.left() == len(names), f"{queues.beside(names)}; {worker.log}"
+
+
+#: In a worker: a second signal, in the very moment in which Celery tells of the first.
+SECOND_SIGNAL = """
+import os, signal
+from celery import signals
+tell = signals.worker_shutting_down
+def clear():
+    del tell._clear_dead_receivers
+    os.kill(os.getpid(), signal.SIGTERM)
+@signals.worker_ready.connect(weak=False)
+def ready(**_):
+    tell._clear_dead_receivers = clear
+"""
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_signal_in_the_middle_of_another_stops_nobody_for_ever(pool, start_worker, queues, tmp_path):
+    """Celery holds a lock as it tells of a signal, where its next one can interrupt it."""
+    (tmp_path / "second_signal.py").write_text(SECOND_SIGNAL)
+    queues.server.create_queue("sluice")
+    environment = {"PYTHONPATH": f"{tmp_path}:{HERE}", "SLUICE_TASK_MODULES": "tasks,probe,second_signal"}
+    worker = start_worker("-P", pool, "-c", 2, environment=environment)
+    queues.send(*(body("probe.work", [name, 1.0]) for name in ("one", "two")))
+    until(lambda: worker.notes("start"), "start")
+    worker.signal()
+    assert worker.ended(within=15) == 0
+    assert worker.notes("end") == worker.notes("start")
+    assert queues.left() == 2 - len(worker.notes("end"))
 
 
 @pytest.mark.long
