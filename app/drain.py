@@ -40,8 +40,9 @@ _real_sleep = get_original("time", "sleep")
 #: at once by its host and by the parent process.
 _LOOK_EVERY, _SAME_SIGNAL = 0.02, 2.0
 #: Seconds for killed tasks to be gone and the worker to end; for what polls in flight still bring; then for the last
-#: deletes. With the default of 25 s for the tasks all this stays below the 30 s that most hosts grant.
-_KILL, _POLLS, _FLUSH = 2.5, 2.0, 1.0
+#: deletes, and for those after the deadline. With the default of 25 s for the tasks all this stays below the 30 s that
+#: most hosts grant.
+_KILL, _POLLS, _FLUSH, _LATE_FLUSH = 2.5, 2.0, 3.0, 1.0
 
 
 class _Step(bootsteps.StartStopStep):
@@ -129,7 +130,7 @@ class Drain:
 
     def _kill(self) -> bool:
         """Kill what still runs; whether this pool can."""
-        running = _snapshot()
+        running = pools.snapshot(active_requests)
         length = self._clock() - (self._began or 0.0)
         logger.warning("Not drained after %.0f s (SLUICE_DRAIN_TIMEOUT): %d tasks are killed", length, len(running))
         if lost := _deleted_early(running):
@@ -149,10 +150,10 @@ class Drain:
                 len(left),
                 ", ".join(left),
             )
-        lost = _deleted_early(_snapshot())
+        lost = _deleted_early(pools.snapshot(active_requests))
         if not left and not lost:
             logger.warning("All tasks have ended, and the pool has not: the worker ends without waiting for it")
-        custody.close_all(polls=0.0, flush=_FLUSH)
+        custody.close_all(polls=0.0, flush=_LATE_FLUSH)
         logging.shutdown()
         os._exit(EX_FAILURE if left or lost else self._worker.exitcode or 0)
 
@@ -163,22 +164,13 @@ class Drain:
         """
         if pools.has_ended(self._worker.pool):
             custody.hand_back_all()
-        custody.close_all(polls=_POLLS, flush=_FLUSH)
+        custody.close_all(polls=_POLLS, flush=_FLUSH if self._gives_up_at is None else _LATE_FLUSH)
         self._is_over = True
         if self._was_told:
             # Else one that comes late meets the system's own answer, which Python restores at its end: to die of it.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if self._began is not None:
             drain_ended.send(sender=self._worker, seconds=self._clock() - self._began)
-
-
-def _snapshot() -> list[Any]:
-    """The requests whose tasks run now; other threads add to them and take from them."""
-    while True:
-        try:
-            return list(active_requests)
-        except RuntimeError:  # it has changed in between
-            continue
 
 
 def _deleted_early(running: Iterable[Any]) -> list[str]:

@@ -23,8 +23,10 @@ from celery.worker.consumer.control import Control
 from celery.worker.control import Panel
 from kombu.serialization import prepare_accept_content
 
+from app import pools
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from app.control.link import ControlLink
 
@@ -69,7 +71,7 @@ class WhileDraining(bootsteps.StartStopStep):
     @cached_property
     def _node(self) -> Any:
         app, name = self._consumer.app, self._consumer.hostname
-        state = AttributeDict(app=app, hostname=name, consumer=self._consumer, tset=_snapshot)
+        state = AttributeDict(app=app, hostname=name, consumer=self._consumer, tset=pools.snapshot)
         channel = app.connection_for_write().channel()  # opens nothing: what is sent goes over the link
         return app.control.mailbox.Node(name, state, channel, _handlers())
 
@@ -95,12 +97,3 @@ def _handlers() -> dict[str, Callable[..., Any]]:
 
 def _refuse(_: Any, **__: Any) -> dict[str, str]:
     return {"error": _REFUSAL}
-
-
-def _snapshot(requests: Iterable[Any]) -> set[Any]:
-    """The requests of a moment, which other threads add to and take from."""
-    while True:
-        try:
-            return set(requests)
-        except RuntimeError:  # it has changed in between
-            continue

@@ -44,6 +44,15 @@ def has_ended(pool: Any) -> bool:
     return isinstance(pool, PreforkPool) and pool._pool is None  # noqa: SLF001 - so Celery leaves it when it has joined them
 
 
+def snapshot(requests: Iterable[Any]) -> set[Any]:
+    """The requests of a moment (Celery's `active_requests`), which other threads add to and take from."""
+    while True:
+        try:
+            return set(requests)
+        except RuntimeError:  # it has changed in between
+            continue
+
+
 def this_hub() -> Any:
     """The hub of this thread's greenlets; None without gevent."""
     return get_hub() if is_module_patched("threading") else None
