@@ -72,15 +72,16 @@ def decide(info: Any) -> None:
     """
     error = exception_in(info)
     info.outcome = _of_exception(error)
-    info.exception = _readable(error)
+    info.exception = readable(error)
     info.type = type(info.exception)
 
 
-def _readable(error: Any) -> Any:
+def readable(error: Any) -> Any:
+    """The exception, as one that any process can read."""
     if isinstance(error, Reject):
         return Reject(_reason(error), error.requeue)
     if isinstance(error, Retry):
-        return Retry(str(error), exc=None if error.exc is None else _readable(error.exc))
+        return Retry(str(error), exc=None if error.exc is None else readable(error.exc))
     if isinstance(error, Ignore):
         return Ignore()
     if isinstance(error, UnpickleableExceptionWrapper):  # Celery's own, for the same

@@ -13,16 +13,19 @@ import os
 import select
 import signal
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from billiard.common import _shutdown_cleanup
+from billiard import pool as billiards
+from billiard.common import _shutdown_cleanup, terminate_handler_fired
 from billiard.einfo import ExceptionInfo
+from billiard.exceptions import TimeLimitExceeded
 from celery.concurrency import asynpool, prefork
 
 from app import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
 #: Ends a child as SIGTERM does elsewhere: the task's `finally` blocks run.
@@ -38,6 +41,7 @@ class Worker(asynpool.Worker):
         """The child is ready for its first task; billiard has set its own handlers just before."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(_END_CHILD, _end_child)
+        self.wait_for_job: Any = partial(_readable_job, self.wait_for_job)
         super().on_loop_start(pid)
 
     def prepare_result(self, result: Any) -> Any:
@@ -50,6 +54,24 @@ class Worker(asynpool.Worker):
         """The child has no task any more, and says so: the pool answers with a SIGTERM, for which it waits a second."""
         signal.signal(signal.SIGTERM, _shutdown_cleanup)
         super()._do_exit(pid, exitcode, exc)
+
+
+def _readable_job(wait: Callable[[], Any]) -> Any:
+    """The next job, as one of which the parent can read whatever it raises: what it cannot read would end it."""
+    if not (request := wait()):
+        return request
+    kind, (job, number, function, args, kwargs) = request
+    return kind, (job, number, partial(_raise_readably, function), args, kwargs)
+
+
+def _raise_readably(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    try:
+        return function(*args, **kwargs)
+    except BaseException as error:
+        readable = outcome.readable(error)
+        if readable is error or terminate_handler_fired():
+            raise
+        raise readable.with_traceback(error.__traceback__) from None
 
 
 def _end_child(_: int, frame: FrameType | None) -> None:
@@ -76,11 +98,41 @@ def _is_readable(descriptors: Iterable[int], timeout: float) -> bool:
     return bool(poll.poll(timeout * 1000))
 
 
+class TimeoutHandler(billiards.TimeoutHandler):
+    """Kills a task at its hard time limit."""
+
+    def on_hard_timeout(self, job: Any) -> None:
+        """Kill it, and only then say so: its message goes back by that. Billiard's own does it the other way round."""
+        if job.ready():
+            return
+        process, _ = self._process_by_pid(job._worker_pid)  # noqa: SLF001 - as billiard's own, here and below
+        if process is not None:
+            self._trywaitkill(process)
+        try:
+            raise TimeLimitExceeded(job._timeout)  # noqa: SLF001, TRY301
+        except TimeLimitExceeded:
+            job._set(job._job, (False, ExceptionInfo()))  # noqa: SLF001
+        job.handle_timeout(soft=False)
+
+
 class AsynPool(asynpool.AsynPool):
     """The processes, and what is written to them and read from them."""
 
     Worker = Worker
     ResultHandler = ResultHandler
+    TimeoutHandler = TimeoutHandler
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """The event loop begins, or begins anew, which has cost it all timers: also those of the tasks that run."""
+        super().register_with_event_loop(hub)
+        now = monotonic()
+        for job in list(self._cache.values()):
+            if (began := getattr(job, "_time_accepted", None)) is None or job.ready():
+                continue
+            soft, hard = job._soft_timeout or self.soft_timeout, job._timeout or self.timeout  # noqa: SLF001 - as billiard's own
+            soft = soft and began + soft - now
+            job._on_timeout_cancel = self.on_timeout_cancel  # noqa: SLF001
+            self.on_timeout_set(job, soft if soft and soft > 0 else None, hard and max(0.0, began + hard - now))
 
     def WorkerProcess(self, worker: Any) -> Any:  # noqa: N802 - billiard's
         """A process that is ended by our signal."""

@@ -14,7 +14,8 @@ from typing import Any
 
 from celery import bootsteps
 from celery import signals as celery_signals
-from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
+from celery.backends.base import DisabledBackend
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded, WorkerShutdown, WorkerTerminate
 
 from app import signals, task
 from app.base_task import Request
@@ -71,17 +72,22 @@ class FailsLater(bootsteps.StartStopStep):
 
     @staticmethod
     def _received(consumer: Any, request: Any, **_: Any) -> None:
-        if request.name == "probe.crash":
-            consumer.connection.transport.inbox.put(_raise)
+        if request.name == "probe.crash" and consumer.connection is not None:
+            consumer.connection.transport.inbox.put(partial(_raise, request.id))
 
 
-def _raise() -> None:
-    raise MemoryError("as asked")
+_raised: set[str] = set()
+
+
+def _raise(task_id: str) -> None:
+    if task_id not in _raised:
+        _raised.add(task_id)
+        raise ConnectionError("as asked") if os.environ["PROBE_FAILS"] == "connection" else MemoryError("as asked")
 
 
 if os.environ.get("PROBE_FAILS") == "start":
     app.steps["consumer"].add(FailsToStart)
-if os.environ.get("PROBE_FAILS") == "later":
+if os.environ.get("PROBE_FAILS") in ("later", "connection"):
     app.steps["consumer"].add(FailsLater)
 
 
@@ -179,12 +185,30 @@ def hang(name: str) -> None:
     note("end", name)
 
 
+class SlowStore(DisabledBackend):
+    """A store of results that takes long over a failure."""
+
+    def mark_as_failure(self, *_: Any, **__: Any) -> None:
+        time.sleep(3.0)
+
+
+@task(bind=True, time_limit=1.0, _backend=SlowStore(app))
+def beat(self: Any, name: str) -> None:
+    """Note again and again that it runs, whatever it is told, the first time that the message is received."""
+    note("start", name)
+    while not self.request.delivery_info["redelivered"]:
+        with contextlib.suppress(SoftTimeLimitExceeded):
+            note("beat", name)
+            time.sleep(0.02)
+    note("end", name)
+
+
 @task(bind=True, time_limit=2.0)
 def hang_once(self: Any, name: str) -> None:
     """Not return, the first time that the message is received."""
     note("start", name)
     if not self.request.delivery_info["redelivered"]:
-        time.sleep(300)
+        time.sleep(3.0)
     note("end", name)
 
 
@@ -201,6 +225,18 @@ def _known_here_only() -> type[Exception]:
     return globals()["NotFound"]
 
 
+class Odd(BaseException):
+    """Can be pickled, and not be made again of that; a subclass of SystemExit can likewise."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one + other)
+
+
+class OddExit(SystemExit):
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one + other)
+
+
 #: What a task may raise that is no failure of its own in Python's eyes, or in Celery's.
 _NO_FAILURES = {
     "exit": SystemExit(3),
@@ -210,6 +246,8 @@ _NO_FAILURES = {
     "generator-exit": GeneratorExit(),
     "shutdown": WorkerShutdown(0),
     "terminate": WorkerTerminate(True),
+    "odd": Odd("a", "b"),
+    "odd-exit": OddExit("a", "b"),
 }
 
 

@@ -7,7 +7,7 @@ from harness import POOLS, body, until
 
 #: Each ends so on its first receive. What is true of its second: whether it ran again.
 COMES_BACK = ["raise", "raise-strange", "requeue", "retry", "memory", "exit"]
-COMES_BACK += ["interrupt", "cancelled", "generator-exit", "shutdown", "terminate"]
+COMES_BACK += ["interrupt", "cancelled", "generator-exit", "shutdown", "terminate", "odd", "odd-exit"]
 
 
 @pytest.mark.parametrize("pool", POOLS)

@@ -44,6 +44,34 @@ def test_beside_a_task_that_never_returns_others_run_and_where_it_is_killed_its_
     assert queues.left("sluice-dead") == 0
 
 
+def test_at_the_hard_limit_the_task_is_dead_before_its_message_goes_back(start_worker, queues):
+    """However long it takes to store the failure: billiard's own would kill the task after that."""
+    queues.server.create_queue("sluice", max_receives=10)
+    workers = [start_worker("-P", "prefork", "-c", 1, environment={"SLUICE_RETRY_BACKOFF": "0.1"}) for _ in range(2)]
+    queues.send(body("probe.beat", ["name"]))
+    queues.wait_until_empty()
+    [first] = [worker for worker in workers if worker.notes("beat")]
+    [second] = [worker for worker in workers if worker.notes("end")]
+    assert first is not second
+    beats = len(first.notes("beat"))
+    time.sleep(0.2)
+    assert len(first.notes("beat")) == beats
+
+
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_time_limits_hold_when_the_consumer_begins_anew(pool, start_worker, queues):
+    """As Celery lets it do after an error of the connection: its event loop's timers are gone then."""
+    queues.server.create_queue("sluice", max_receives=10)
+    worker = start_worker("-P", pool, "-c", 2, environment={"PROBE_FAILS": "connection"})
+    queues.send(body("probe.hang_once", ["hung"]))
+    worker.wait_for_notes("start", ["hung"])
+    queues.send(body("probe.crash", []))
+    worker.wait_for("re-establish")
+    worker.wait_for_notes("end", ["hung"])
+    assert worker.notes("start").count("hung") == 2
+    queues.wait_until_empty()
+
+
 def test_at_the_soft_limit_a_task_is_told_and_its_message_comes_back(start_worker, queues):
     queues.server.create_queue("sluice", max_receives=1)
     worker = start_worker("-P", "prefork", "-c", 1)
