@@ -233,6 +233,8 @@ class Request(CeleryRequest):
         try:
             super().on_failure(exc_info, send_failed_event, return_ok)
         except MemoryError:
+            if self.task.acks_on_failure_or_timeout:
+                self.acknowledge()
             self.reject(requeue=True)
             self.send_event("task-failed", exception="MemoryError()", traceback=exc_info.traceback)
         except Exception:

@@ -42,13 +42,33 @@ def kept_by_ours(request: type[CeleryRequest]) -> type[CeleryRequest]:
 class Consumer(CeleryConsumer):
     """What takes messages from the transport and gives them to the pool."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        #: The connection's, and those of earlier ones: their tasks may still run.
+        self._transport: Any = None
+        self._earlier: list[Any] = []
+        self._is_draining = False
+        #: What is to be called once a connection drains.
+        self._then: list[Callable[[], None]] = []
+        super().__init__(*args, **options)
+
     def connect(self) -> Any:
         """The connection to the broker, whose intake knows from now on how many tasks the pool runs at once."""
         connection = super().connect()
-        connection.transport.places = partial(places, self.pool)
-        connection.transport.most_places = self._most_places
-        connection.transport.is_revoked = self.controller.state.revoked.__contains__
+        transport = connection.transport
+        transport.places = self._places
+        transport.most_places = self._most_places
+        transport.is_revoked = self.controller.state.revoked.__contains__
+        if self._transport is not None:
+            self._transport.when_place_is_free(transport.fill_places)
+            self._earlier = [each for each in (*self._earlier, self._transport) if each.in_pool]
+        self._transport = transport
+        if self._is_draining:  # told to stop before there was this connection
+            transport.begin_drain(self._tell)
         return connection
+
+    def _places(self) -> int:
+        """How many tasks the pool runs at once, beside those of earlier connections."""
+        return places(self.pool) - sum(int(each.in_pool) for each in self._earlier)
 
     def _most_places(self) -> int:
         scaler = getattr(self.controller, "autoscaler", None)
@@ -107,8 +127,14 @@ class Consumer(CeleryConsumer):
         Args:
             then: is called in the thread that consumes.
         """
-        if self.connection is not None:
-            self.connection.transport.begin_drain(then)
+        self._then.append(then)
+        self._is_draining = True
+        if self._transport is not None:
+            self._transport.begin_drain(self._tell)
+
+    def _tell(self) -> None:
+        while self._then:
+            self._then.pop()()
 
     def on_close(self) -> None:
         """The connection ends, the tasks in the pool go on.

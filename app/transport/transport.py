@@ -45,6 +45,7 @@ class Transport(SQS.Transport):
         #: Whether the task with this id is revoked: it is not put off till it is due.
         self.is_revoked: Callable[[str], bool] = _never
         self._intake: Intake | None = None
+        self._is_draining = False
         #: Kombu's timer, while an event loop has one of ours.
         self._looks: Any = None
 
@@ -57,10 +58,20 @@ class Transport(SQS.Transport):
         """How many messages wait for the pool."""
         return 0 if self._intake is None else self._intake.waiting
 
+    @property
+    def in_pool(self) -> int:
+        """How many of its tasks the pool has."""
+        return 0 if self._intake is None else self._intake.in_pool
+
     def fill_places(self) -> None:
-        """The pool has grown: give it what waits; from any thread."""
+        """The pool has more places: give it what waits; from any thread."""
         if self._intake is not None:
             self._intake.resize()
+
+    def when_place_is_free(self, call: Callable[[], None]) -> None:
+        """Have `call` called whenever a task of this connection, which is closed, has given its place back."""
+        if self._intake is not None:
+            self._intake.when_place_is_free = call
 
     @property
     def intake(self) -> Intake:
@@ -76,6 +87,8 @@ class Transport(SQS.Transport):
                 give=self._give,
                 when_missing=self._when_missing,
             )
+            if self._is_draining:
+                self._intake.begin_drain()
         return self._intake
 
     def _give(self, delivery: Delivery) -> None:
@@ -104,8 +117,6 @@ class Transport(SQS.Transport):
     def unregister_from_event_loop(self, connection: Any, loop: Any) -> None:  # noqa: ARG002 - kombu's signature
         """The event loop is about to end."""
         self.inbox.detach()
-        if self._looks is not None:
-            self._looks.cancel()
 
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:  # noqa: ARG002 - kombu's signature
         """Gevent and plain clients: run what is in the inbox.
@@ -119,6 +130,7 @@ class Transport(SQS.Transport):
 
     def begin_drain(self, then: Callable[[], None]) -> None:
         """Receive and give nothing more, and call `then` in the consumer; from any thread and any signal handler."""
+        self._is_draining = True
         if self._intake is not None:
             self._intake.begin_drain()
         self.inbox.put(then)  # wakes the consumer, too: it may be asleep for seconds, and a signal does not do that
@@ -126,6 +138,8 @@ class Transport(SQS.Transport):
     def close_connection(self, connection: Any) -> None:
         """Stop receiving and hand back what is not in work."""
         super().close_connection(connection)
+        if self._looks is not None:
+            self._looks.cancel()  # neither kombu nor Celery says that the event loop is done with us
         self.inbox.close()  # what came meanwhile finds no consumer, and is handed back
         if self._intake is not None:
             self._intake.close()

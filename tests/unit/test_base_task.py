@@ -136,6 +136,14 @@ def test_a_failure_is_rejected_and_never_acked(app, error):
     assert delivery.eventer.sent[-1][0] == "task-failed"
 
 
+@pytest.mark.parametrize("error", [ValueError(), MemoryError()])
+def test_a_failure_that_is_final_is_acked(app, error):
+    delivery = Delivery(app, acks_on_failure_or_timeout=True)
+    delivery.request.on_success((1, raised(error), 0.1))
+    assert delivery.settled == ["ack"]
+    assert delivery.eventer.sent[-1][0] == "task-failed"
+
+
 def test_what_a_child_process_decided_holds_for_its_parent(app):
     """As much of an exception as can be pickled may say something else."""
     delivery = Delivery(app)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from app.outcome import Outcome
     from app.transport.custody.delivery import Delivery
     from app.transport.engine import Failure
+    from app.transport.intake import Intake
     from app.transport.options import Options
 
 logger = logging.getLogger(__name__)
@@ -233,16 +234,19 @@ class Custody:
                 ", ".join(left),
             )
 
-    def hand_back(self, *, all_of_it: bool = False) -> None:
+    def hand_back(self, *, of: Intake | None = None, all_of_it: bool = False) -> None:
         """Hand back what has not begun; from any thread, also in a signal handler.
 
         Args:
+            of: what this one has received; None: whoever has.
             all_of_it: also what has begun, as far as is known here; only when nothing can be running any more.
         """
-        self.engine.call_soon(self._hand_back, all_of_it)
+        self.engine.call_soon(self._hand_back, of, all_of_it)
 
-    def _hand_back(self, all_of_it: bool) -> None:
+    def _hand_back(self, of: Intake | None, all_of_it: bool) -> None:
         for delivery in self.leases:
+            if of is not None and delivery.intake is not of:
+                continue
             if delivery.claim() or all_of_it:
                 delivery.settle(RETURNED)
 

@@ -92,9 +92,13 @@ class DeadLetters:
                 _say(delivery, "left to its queue's redrive policy", reason)
                 ended(False)
                 return
-            # What it went through on its way here is over: it may be moved back, and is a new message then.
-            copy = copy_of(delivery, place, note=(ATTRIBUTE, self._note(delivery, reason)), without=hops.ATTRIBUTE)
-            self._outbox.send(delivery, copy, sent, until=delivery.leased_until)
+            try:
+                # What it went through on its way here is over: it may be moved back, and is a new message then.
+                copy = copy_of(delivery, place, note=(ATTRIBUTE, self._note(delivery, reason)), without=hops.ATTRIBUTE)
+                self._outbox.send(delivery, copy, sent, until=delivery.leased_until)
+            except Exception:
+                logger.exception("Message %s could not be copied for its dead-letter queue", delivery.message_id)
+                ended(False)
 
         def sent(failure: Failure | None) -> None:
             if failure is None:

@@ -31,8 +31,9 @@ logger = logging.getLogger(__name__)
 
 _sleep = get_original("time", "sleep")
 
-#: Seconds that one wait takes at most: how late a request that curl lost sight of is noticed.
-_LONGEST_WAIT = 5.0
+#: Seconds that one wait takes at most: how late a request that curl lost sight of is noticed, and for how long this
+#: process may stand still without noticing that.
+_LONGEST_WAIT = 1.0
 #: Seconds to wait after a round that failed as a whole, so that an error that stays does not make it spin.
 _AFTER_ERROR = 0.2
 #: Bytes read from the wake-up descriptor at once.
@@ -81,6 +82,11 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine: {len(self._http)} calls in flight, {'running' if self._thread.is_running else 'stopped'}>"
+
+    @property
+    def late_by(self) -> float:
+        """By how many seconds the answer being given now may have been here before, while this process stood still."""
+        return self._http.late_by
 
     def start(self) -> None:
         """Run, unless it does already."""

@@ -35,6 +35,8 @@ _KEPT = 64
 _LONGEST_ANSWER = 64 * 2**20
 #: Seconds that one wait takes at most where sockets are hidden from us.
 _BLIND_WAIT = 0.02
+#: Seconds by which one may wake up later than one was to, without that saying anything.
+_LATE = 0.1
 
 #: curl's numbers for what went wrong, as words for the log.
 _WORDS = {
@@ -131,6 +133,9 @@ class Http:
         self._idle: list[Any] = []
         #: Those that curl does not get, and why; they end with the next turn.
         self._stillborn: list[tuple[_Transfer, str]] = []
+        self._looked_at = self._clock.monotonic()
+        #: By how many seconds an answer that ends now may have been here before; 0.0 is as good as none.
+        self.late_by = 0.0
 
     def __repr__(self) -> str:
         return f"<Http: {len(self._transfers)} in flight>"
@@ -194,12 +199,20 @@ class Http:
             timeout = min(timeout, curls / 1000)
         if self._curls and self._sockets.is_any_hidden:
             timeout = min(timeout, _BLIND_WAIT)
-        ready = waiting.poll(max(0.0, timeout) * 1000)
-        self._perform()
+        timeout = max(0.0, timeout)
+        ready = waiting.poll(timeout * 1000)
+        self._perform(waited=timeout)
         return any(descriptor == woken_by for descriptor, _ in ready)
 
-    def _perform(self) -> bool:
-        """Move all transfers on, and connections to their end; whether any transfer ended."""
+    def _perform(self, *, waited: float = 0.0) -> bool:
+        """Move all transfers on, and connections to their end; whether any transfer ended.
+
+        Args:
+            waited: seconds that were to be waited since the last time.
+        """
+        now = self._clock.monotonic()
+        since, self._looked_at = now - self._looked_at, now
+        self.late_by = since if since > waited + _LATE else 0.0
         self._multi.perform()
         ended = 0
         more = 1

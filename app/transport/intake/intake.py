@@ -85,6 +85,8 @@ class Intake:
         self._running_on: set[Delivery] = set()
         #: What its rate limit lets go, as soon as the pool has a place.
         self._let_go: deque[Callable[[], None]] = deque()
+        #: Who wants to know when a place of the pool is free: the intake that has come after this one.
+        self.when_place_is_free: Callable[[], None] | None = None
         #: What is kept until it is due.
         self._kept: set[Delivery] = set()
         self._is_looking = False
@@ -102,7 +104,7 @@ class Intake:
 
     def consume(self, queue: str, url: str | None) -> None:
         """Receive from this queue, unless that is done already; from the consuming thread."""
-        if queue in self._receivers:
+        if queue in self._receivers or self._is_draining:
             return
         receiver = Receiver(
             queue=queue,
@@ -252,7 +254,12 @@ class Intake:
         """Whether the pool has a place for one more than it has and is about to get."""
         if self._places is None:
             return True
-        return len(self.given) - len(self._rate_limited) + len(self._running_on) < self._places()
+        return self.in_pool < self._places()
+
+    @property
+    def in_pool(self) -> int:
+        """How many the pool has, or is about to get."""
+        return len(self.given) - len(self._rate_limited) + len(self._running_on)
 
     @property
     def is_draining(self) -> bool:
@@ -321,6 +328,8 @@ class Intake:
         """Give what waits, if there are places; from any thread."""
         if self._waiting or self._let_go:
             self._pump_soon()
+        if self.when_place_is_free is not None:
+            self.when_place_is_free()
 
     def _pump_soon(self) -> None:
         if not self._is_pumping:
@@ -350,7 +359,7 @@ class Intake:
         self._is_draining = True
         for receiver in list(self._receivers.values()):
             receiver.stop()
-        self._custody.hand_back()
+        self._custody.hand_back(of=self)
 
     def cancel(self, queue: str) -> None:
         """Receive nothing more from this queue, and hand back what has not begun; from the consuming thread."""

@@ -151,10 +151,11 @@ class Receiver:
 
     def _wanted(self, now: float) -> Ask | None:
         """The receive to make now, if one is."""
-        window, share = self._window, self._intake.share
+        window, share, cap = self._window, self._intake.share, self._options.prefetch
         if self._asks_without_slot:
-            return Ask(1, self._polls.wait) if self._in_flight == 0 and not window.is_full else None
-        free = window.free(self.queue, cap=self._options.prefetch)
+            may_ask = self._in_flight == 0 and window.may_ask_for_one(self.queue, cap=cap)
+            return Ask(1, self._polls.wait) if may_ask else None
+        free = window.free(self.queue, cap=cap)
         if free == 0:
             self._free_since = None
             return None
@@ -253,8 +254,9 @@ class Receiver:
         now = self._engine.clock.monotonic()
         self._crowd.received(url, len(messages))
         # A lease begins when SQS hands the message out: at the end of the wait, and not before the answer could have
-        # been on its way.
-        since = max(asked_at, now - min(_ANSWER_TAKES, self._options.visibility * _ANSWER_PART))
+        # been on its way, or have lain here.
+        takes = min(_ANSWER_TAKES, self._options.visibility * _ANSWER_PART) + self._engine.late_by
+        since = max(asked_at, now - takes)
         wanted = self._take([self._delivery(message, url, since) for message in messages])
         self._polls.answered(asked=ask.count, got=len(messages) if wanted else 0, slots=self._window.size)
         if wanted or not messages:

@@ -89,10 +89,17 @@ class Window:
         is_waiting = not self._held[queue] and not self._reserved[queue] and self._held_bytes < self._most_bytes
         return 1 if is_waiting else 0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether every slot has its message, and none of them only waits for a rate limit."""
-        return self.in_the_way >= self._size()
+    def may_ask_for_one(self, queue: str, *, cap: int | None = None) -> bool:
+        """Whether this queue may ask for one message without a slot.
+
+        It may while some slot has no message, or one that only waits for a rate limit.
+
+        Args:
+            queue: the queue's name.
+            cap: the most messages of this queue.
+        """
+        is_full = self.in_the_way >= self._size()
+        return not is_full and (cap is None or self._held[queue] < cap) and self._fitting(queue) > 0
 
     @property
     def in_the_way(self) -> int:

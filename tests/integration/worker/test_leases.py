@@ -87,6 +87,27 @@ def test_a_worker_that_stood_still_past_its_leases_begins_nothing_that_it_held(s
     assert len(began) <= 6 + 2  # what ran when it stopped, and what its child had begun meanwhile
 
 
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_an_answer_that_lay_here_while_the_worker_stood_still_is_not_taken_for_fresh(pool, start_worker, queues):
+    """Somebody else may have had its message for long."""
+    queues.server.create_queue("sluice")
+    queues.server.configure(round_trip=2.0)  # the answer is on its way for one second
+    worker = start_worker("-P", pool, "-c", 1, environment={**LEASE, "SLUICE_POLL_WAIT": "20"})
+    until(lambda: queues.server.queues["sluice"]["waiting_polls"], "receive")
+    queues.server.fill("sluice", 1, body("probe.work", ["somebody's"]))
+    until(lambda: queues.server.queues["sluice"]["in_flight"], "message on its way")
+    worker.signal(signal.SIGSTOP)
+    queues.server.configure(round_trip=0.0)
+    until(lambda: queues.server.queues["sluice"]["visible"], "end of the lease")
+    [message] = queues.client.receive_message(QueueUrl=queues.url(), VisibilityTimeout=600)["Messages"]
+    worker.signal(signal.SIGCONT)
+    queues.server.fill("sluice", 1, body("probe.work", ["another"]))
+    worker.wait_for_notes("end", ["another"])
+    assert worker.notes("start") == ["another"]
+    queues.client.delete_message(QueueUrl=queues.url(), ReceiptHandle=message["ReceiptHandle"])
+    queues.wait_until_empty()
+
+
 @pytest.mark.long
 def test_what_could_begin_elsewhere_is_not_hoarded(start_worker, queues):
     """Twenty tasks of five seconds on two workers with two places each: 25 seconds if nobody sits on any."""

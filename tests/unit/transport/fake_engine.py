@@ -84,6 +84,7 @@ class FakeEngine:
         self._timers = []
         self._order = itertools.count()
         self.is_stopped = False
+        self.late_by = 0.0
 
     def call_soon(self, call, *arguments):
         self._handed_in.append((call, arguments))

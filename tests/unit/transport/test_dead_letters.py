@@ -8,7 +8,7 @@ import pytest
 from fake_engine import PASSING, PERMANENT, FakeIntake, delivery, sent, well
 
 from app.outcome import LOST, reject
-from app.transport.custody import Custody
+from app.transport.custody import Custody, dead_letters
 from app.transport.engine import Failure, Kind
 from app.transport.options import Options
 
@@ -159,3 +159,23 @@ def test_a_message_that_kills_its_process_again_and_again_goes_there_too(world):
         world.engine.advance(1)
     [sent] = world.sent()
     assert "died 3 times" in sent["MessageAttributes"]["sluice"]["StringValue"]
+
+
+def test_one_that_cannot_be_copied_comes_back_and_keeps_none_of_the_others_away(world, monkeypatch):
+    """Both wait for the address of the dead-letter queue."""
+    first, second = (delivery(world.custody, FakeIntake(), message_id=name) for name in ("first", "second"))
+    copy_of = dead_letters.copy_of
+
+    def copy_all_but_one(each, *args, **kwargs):
+        if each is first:
+            raise ValueError("as asked")
+        return copy_of(each, *args, **kwargs)
+
+    monkeypatch.setattr(dead_letters, "copy_of", copy_all_but_one)
+    for each in (first, second):
+        assert world.custody.take(each)
+        each.settle(reject("it is poison"))
+    world.engine.advance(20)
+    assert len(world.sent()) == 1
+    assert world.called("ChangeMessageVisibilityBatch") == 1
+    assert world.custody.dead_letters.pending == 0

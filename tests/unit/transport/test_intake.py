@@ -67,6 +67,38 @@ def test_what_is_done_with_when_it_begins_keeps_its_place_until_it_has_ended():
     assert len(world.given) == 3
 
 
+def test_who_comes_after_hears_of_each_place_that_is_free_again():
+    """The tasks of a connection that is closed run on in the same pool."""
+    world, freed = busy(), []
+    world.intake.close()
+    world.intake.when_place_is_free = lambda: freed.append(world.intake.in_pool)
+    assert world.intake.in_pool == 2
+    for each in list(world.given):
+        each.settle(DONE)
+    assert freed == [1, 0]
+
+
+def test_who_drains_receives_nothing_more_and_from_no_queue():
+    world = World(slots=2)
+    world.intake.begin_drain()
+    world.send("orders", 5)
+    world.consume("orders")
+    world.engine.advance(5)
+    assert (world.receives(), world.given) == ([], [])
+
+
+def test_a_drain_hands_back_what_its_own_intake_holds():
+    """Another connection of the process may hold messages too."""
+    world, other = busy(), World(slots=0)
+    other.intake._custody = world.custody
+    other.intake.begin_drain()
+    world.engine.advance(1)
+    assert given_back(world) == []
+    world.intake.begin_drain()
+    world.engine.advance(1)
+    assert len(given_back(world)) == 18
+
+
 def test_what_a_rate_limit_lets_go_waits_for_a_place_and_comes_first_then():
     world, gone = busy(), []
     world.intake.when_there_is_a_place(lambda: gone.append(len(world.given)))

@@ -56,9 +56,9 @@ def test_whoever_consumes_looks_after_threads_that_were_refused_to_the_process(m
     [timer] = timers
     timer.call()
     assert looks == [1, 1]
-    transport.unregister_from_event_loop(None, loop)
+    transport.client.ensure_connection()
+    transport.close_connection(transport.client.connection)
     assert timer.is_cancelled
-    transport.inbox.close()
 
 
 def test_nothing_of_ours_deletes_a_queue():

@@ -41,6 +41,20 @@ def test_held_and_reserved_slots_are_not_free():
     assert (window.held, window.held_of("mails"), window.held_of("orders")) == (1, 1, 0)
 
 
+def test_one_message_without_a_slot_may_be_asked_for_by_a_queue_that_may_have_one_more():
+    window = window_of(2, most_bytes=1000)
+    window.reserve("orders", 2)
+    assert window.may_ask_for_one("mails")
+    held(window, "mails")
+    assert window.may_ask_for_one("mails", cap=2)
+    assert not window.may_ask_for_one("mails", cap=1)
+    large = held(window, "invoices", size=990)
+    assert not window.may_ask_for_one("mails", cap=2)
+    window.free_slot(large)
+    held(window, "mails")
+    assert not window.may_ask_for_one("orders")
+
+
 def test_a_queue_has_no_more_than_its_own_cap_held_and_asked_for():
     window = window_of(20)
     window.reserve("orders", 3)
