@@ -105,7 +105,7 @@ def test_until_drained_ends_by_itself_in_every_pool(up, pool):
     one.leaves_nothing()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)])
 def test_a_signal_stops_everything_in_the_middle_of_the_work(up, number):
     one = up("--events", "5000", "--latency", "50", "--concurrency", "4")
     one.says(r"done [1-9]")
@@ -132,6 +132,7 @@ def test_sigkill_of_up_while_it_starts_leaves_nothing(up, tmp_path, when):
     one.leaves_nothing()
 
 
+@pytest.mark.long
 def test_what_is_missing_is_told_when_the_deadline_has_passed(up, tmp_path):
     one = up("--events", "20", "--error-rate", "1", "--until-drained", "--deadline", "6", "--no-flower")
     one.says("Sending 20 events")

@@ -87,7 +87,7 @@ def test_a_worker_that_stood_still_past_its_leases_begins_nothing_that_it_held(s
     assert len(began) <= 6 + 2  # what ran when it stopped, and what its child had begun meanwhile
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("gevent", marks=pytest.mark.long)])
 def test_an_answer_that_lay_here_while_the_worker_stood_still_is_not_taken_for_fresh(pool, start_worker, queues):
     """Somebody else may have had its message for long."""
     queues.server.create_queue("sluice")
