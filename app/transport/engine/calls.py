@@ -140,6 +140,8 @@ class Calls:
         self._account = account
         self._clock = clock or SystemClock()
         self._unsigned: deque[_Call] = deque()
+        #: What could not even be sent, and why: told in the next turn.
+        self._unsent: deque[tuple[_Call, Failure]] = deque()
 
     def call(
         self,
@@ -168,7 +170,9 @@ class Calls:
             self._unsigned.append(call)
 
     def turn(self) -> None:
-        """Send what waited for credentials, or say that there are none."""
+        """Send what waited for credentials, or say that there are none, and what could not be sent."""
+        for _ in range(len(self._unsent)):
+            self._tell(*self._unsent.popleft())
         for _ in range(len(self._unsigned)):
             if self._account.is_ready:
                 self._send(self._unsigned.popleft())
@@ -180,8 +184,19 @@ class Calls:
 
     def _send(self, call: _Call) -> None:
         headers = {"X-Amz-Target": f"AmazonSQS.{call.action}", "Content-Type": "application/x-amz-json-1.0"}
-        request = Request(self._account.url, self._account.sign(headers, call.body), call.body, call.timeout)
-        self._http.send(request, lambda answer: self._tell(call, self._read(call.action, answer)))
+        try:
+            signed = self._account.sign(headers, call.body)
+        except Exception as error:  # noqa: BLE001 - credentials come from others, and may be anything
+            self._account.refused()
+            problem = f"nothing can be signed with them ({type(error).__name__})"  # the error's words may be theirs
+            self._unsent.append((call, Failure(Kind.CREDENTIALS, "OddCredentials", problem)))
+            return
+        request = Request(self._account.url, signed, call.body, call.timeout)
+        try:
+            self._http.send(request, lambda answer: self._tell(call, self._read(call.action, answer)))
+        except Exception as error:
+            logger.exception("%s could not be sent", call.action)
+            self._unsent.append((call, Failure(Kind.PASSING, "NotSent", type(error).__name__)))
 
     @staticmethod
     def _tell(call: _Call, answer: dict[str, Any] | Failure) -> None:

@@ -155,8 +155,8 @@ class Http:
             curl.setopt(pycurl.TIMEOUT_MS, int(request.timeout * 1000))
             curl.setopt(pycurl.WRITEFUNCTION, transfer.write)
             self._names.ask(self._route.proxy or request.url, lambda entry: self._go(transfer, entry))
-        except (pycurl.error, ValueError) as error:
-            self._stillborn.append((transfer, f"it cannot be sent ({error})"))
+        except Exception as error:  # noqa: BLE001 - whatever it is, `done` must be called
+            self._stillborn.append((transfer, f"it cannot be sent ({type(error).__name__})"))
 
     def _go(self, transfer: _Transfer, entry: str | None) -> None:
         """The name is known, or is none that must be."""

@@ -134,6 +134,12 @@ class Intake:
         return min(slots // _IDLE_PART, spare) // queues
 
     @property
+    def share_bytes(self) -> int | None:
+        """How many bytes a queue may reserve while it is idle; None: as many as there are, as it is the only one."""
+        queues = len(self._receivers)
+        return None if queues <= 1 else self.options.prefetch_bytes // _IDLE_PART // queues
+
+    @property
     def waiting(self) -> int:
         """How many messages wait for the pool."""
         return len(self._waiting)
@@ -285,7 +291,7 @@ class Intake:
         """It was given, and is not due yet: keep it if it soon is and leaves room for others, else send it again."""
         self.given.pop(delivery.tag, None)
         due_at = self._custody.engine.clock.monotonic() + seconds
-        has_room = 2 * len(self._kept) < self._window.size
+        has_room = 2 * (len(self._kept) + 1) <= self._window.size
         if seconds <= _SOON and due_at < delivery.leased_until and has_room:
             self._kept.add(delivery)
             self._custody.engine.call_soon(self._keep, delivery, seconds)

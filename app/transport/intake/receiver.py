@@ -149,13 +149,19 @@ class Receiver:
         """Whether it is idle, and slots are too few for one of each idle queue's own."""
         return self._intake.share == 0 and not self._polls.is_hot
 
+    @property
+    def _most_bytes(self) -> int | None:
+        """As much as a receive may keep for what it may bring: of an idle queue that is nothing, as a rule."""
+        share = self._intake.share_bytes
+        return None if self._polls.is_hot or share is None else share // self._options.polls_min
+
     def _wanted(self, now: float) -> Ask | None:
         """The receive to make now, if one is."""
         window, share, cap = self._window, self._intake.share, self._options.prefetch
         if self._asks_without_slot:
             may_ask = self._in_flight == 0 and window.may_ask_for_one(self.queue, cap=cap)
             return Ask(1, self._polls.wait) if may_ask else None
-        free = window.free(self.queue, cap=cap)
+        free = window.free(self.queue, cap=cap, most_bytes=self._most_bytes)
         if free == 0:
             self._free_since = None
             return None
@@ -204,7 +210,8 @@ class Receiver:
 
     def _ask(self, ask: Ask, now: float) -> None:
         url, options = self.url, self._options
-        reservation = self._window.reserve(self.queue, 0 if self._asks_without_slot else ask.count)
+        count = 0 if self._asks_without_slot else ask.count
+        reservation = self._window.reserve(self.queue, count, most_bytes=self._most_bytes)
         self.asked_at = now
         self._in_flight += 1
         self._custody.receives_in_flight += 1
@@ -216,18 +223,12 @@ class Receiver:
             "MessageSystemAttributeNames": _SYSTEM_ATTRIBUTES,
             "MessageAttributeNames": ["All"],  # a dead letter keeps them
         }
-        try:
-            self._engine.calls.call(
-                "ReceiveMessage",
-                parameters,
-                lambda answer: self._answered(answer, ask, reservation, str(url), now),
-                wait=ask.wait,
-            )
-        except Exception:
-            self._in_flight -= 1
-            self._custody.receives_in_flight -= 1
-            self._window.release(reservation)
-            raise
+        self._engine.calls.call(
+            "ReceiveMessage",
+            parameters,
+            lambda answer: self._answered(answer, ask, reservation, str(url), now),
+            wait=ask.wait,
+        )
 
     def _answered(
         self, answer: dict[str, Any] | Failure, ask: Ask, reservation: Reservation, url: str, asked_at: float

@@ -66,17 +66,20 @@ class Window:
         """How many of them are the queue's."""
         return self._held[queue]
 
-    def free(self, queue: str, *, cap: int | None = None) -> int:
+    def free(self, queue: str, *, cap: int | None = None, most_bytes: int | None = None) -> int:
         """Slots that a poll of this queue may reserve.
 
         Args:
             queue: the queue's name.
             cap: the most messages of this queue, held or asked for.
+            most_bytes: bytes that the poll may reserve; one message may exceed them.
         """
         others_limited = len(self._limited) - self._limited_of[queue]
         free = self._size() - (self._all_held - others_limited) - self._all_reserved
         if cap is not None:
             free = min(free, cap - self._held[queue] - self._reserved[queue])
+        if most_bytes is not None:
+            free = min(free, max(1, int(most_bytes / self._expected.get(queue, MAX_MESSAGE))))
         return 0 if free <= 0 else min(free, self._fitting(queue))
 
     def _fitting(self, queue: str) -> int:
@@ -106,9 +109,17 @@ class Window:
         """How many messages are in it that do not only wait for a rate limit."""
         return self._all_held - len(self._limited)
 
-    def reserve(self, queue: str, count: int) -> Reservation:
-        """Keep slots for the messages that a poll may bring; none, for one whose single message finds its place."""
+    def reserve(self, queue: str, count: int, *, most_bytes: int | None = None) -> Reservation:
+        """Keep slots for the messages that a poll may bring; none, for one whose single message finds its place.
+
+        Args:
+            queue: the queue's name.
+            count: how many slots.
+            most_bytes: bytes that are kept at most.
+        """
         size = int(count * self._expected.get(queue, MAX_MESSAGE))
+        if most_bytes is not None:
+            size = min(size, most_bytes)
         self._reserved[queue] += count
         self._all_reserved += count
         self._reserved_bytes += size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from fake_sqs import World
 
 from app.outcome import DONE, RETURNED
@@ -512,3 +513,11 @@ def test_what_is_kept_until_it_is_due_takes_half_of_the_slots_at_most():
     world.engine.advance(4)
     assert len(world.given) == 2
     assert not world.intake._kept
+
+
+@pytest.mark.parametrize(("slots", "kept"), [(1, 0), (2, 1), (3, 1)])
+def test_what_is_kept_until_it_is_due_leaves_half_of_few_slots_too(slots, kept):
+    world = postponed(4.0, slots=slots, grows_to=slots)
+    world.send("orders", slots + 1)
+    world.engine.advance(1)
+    assert len(world.intake._kept) == kept

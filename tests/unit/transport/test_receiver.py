@@ -374,6 +374,20 @@ def test_of_queues_that_all_have_a_backlog_none_waits_for_another(slots, seconds
     assert min(begun[queue] for queue in "abc") >= 60 * slots / 3 * 0.7
 
 
+@pytest.mark.parametrize("idle", [10, 70])
+def test_idle_queues_of_whose_messages_nothing_is_known_keep_no_bytes_from_a_busy_one(idle):
+    """A message may have 1 MiB, and ten of each queue would be more than all that may be held."""
+    world = World(slots=100, most=1_000, seconds=0.2, wait=2)
+    world.consume(*(f"idle-{n}" for n in range(idle)), "busy")
+    world.send("busy", 5_000)
+    world.engine.advance(8)
+    assert len(world.given) >= 3_000
+    for n in range(idle):
+        world.send(f"idle-{n}")
+    world.engine.advance(4)
+    assert {each.queue for each in world.given} >= {f"idle-{n}" for n in range(idle)}
+
+
 def test_an_error_of_its_own_does_not_silence_a_queue(monkeypatch, caplog):
     world = World()
     world.consume("orders")

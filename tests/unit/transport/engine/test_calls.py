@@ -179,3 +179,34 @@ def test_an_answer_that_cannot_be_taken_in_is_logged_and_spoils_no_other(setting
         "What GetQueueUrl was answered could not be taken in",
     ]
     assert len(setting.answers) == 1
+
+
+def test_what_cannot_be_signed_or_sent_fails_in_the_next_turn(setting, monkeypatch, caplog):
+    """Who asked would wait for ever. What credentials are odd is not told: the error's words may be theirs."""
+
+    def sign(headers, body):
+        raise TypeError("secret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(setting.account, "sign", sign)
+        setting.call()
+        setting.account.is_ready, setting.account.is_waiting = False, True
+        setting.call()
+        setting.account.is_ready = True
+        assert setting.answers == []
+        setting.calls.turn()
+        setting.calls.turn()
+    assert [answer.code for answer in setting.answers] == ["OddCredentials"] * 2
+    assert "secret" not in f"{setting.answers} {caplog.text}"
+    assert setting.account.refusals == 2
+
+    def send(request, done):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(setting.http, "send", send)
+        setting.call()
+        setting.calls.turn()
+    assert setting.answers[2:] == [Failure(Kind.PASSING, "NotSent", "MemoryError")]
+    setting.call()
+    assert len(setting.http.sent) == 1
