@@ -10,6 +10,7 @@ a thread of the system's, since the main thread may sit in a task (solo) or belo
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from celery import bootsteps, signals
+from celery.apps.worker import _reload_current_worker
 from celery.platforms import EX_FAILURE
 from celery.worker.components import Pool
 from celery.worker.state import active_requests
@@ -70,7 +72,7 @@ class Drain:
         self._hub: Any = None
         self._began: float | None = None
         self._deadline = 0.0
-        #: When the worker ends with what was killed at the deadline and is still there.
+        #: When the process ends with what was killed at the deadline and is still there, or keeps it from its end.
         self._gives_up_at: float | None = None
         self._was_told = False
         self._is_over = False
@@ -100,6 +102,7 @@ class Drain:
         """The worker was told to stop. In a signal handler, so nothing here may wait. Told again, it must stop now."""
         now = self._clock()
         self._was_told = True
+        _end_for_good()
         if self._began is not None and now - self._began > _SAME_SIGNAL:
             self._deadline = now
         self.begin()
@@ -120,9 +123,11 @@ class Drain:
             self._thread.start()
 
     def _run(self) -> None:
-        while not (self._is_over or self._thread.should_return):
+        while self._began is not None and not self._thread.should_return:
             if self._clock() < (self._gives_up_at or self._deadline):
                 _real_sleep(_LOOK_EVERY)
+            elif self._is_over and threading.main_thread().is_alive():
+                return  # the worker was a part of a program, and that goes on
             elif self._gives_up_at is None and self._kill():
                 self._gives_up_at = self._clock() + _KILL
             else:
@@ -151,7 +156,9 @@ class Drain:
                 ", ".join(left),
             )
         lost = _deleted_early(pools.snapshot(active_requests))
-        if not left and not lost:
+        if self._is_over:
+            logger.warning("The worker has ended, and threads that its tasks have left have not: they end with it")
+        elif not left and not lost:
             logger.warning("All tasks have ended, and the pool has not: the worker ends without waiting for it")
         custody.close_all(polls=0.0, flush=_LATE_FLUSH)
         logging.shutdown()
@@ -165,12 +172,21 @@ class Drain:
         if pools.has_ended(self._worker.pool):
             custody.hand_back_all()
         custody.close_all(polls=_POLLS, flush=_FLUSH if self._gives_up_at is None else _LATE_FLUSH)
+        # The thread stays: Python waits for what tasks have left behind, for ever.
+        self._gives_up_at = max(self._deadline, self._clock() + _KILL)
         self._is_over = True
         if self._was_told:
+            _end_for_good()  # whatever SIGHUP has said since
             # Else one that comes late meets the system's own answer, which Python restores at its end: to die of it.
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            for each in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(each, signal.SIG_IGN)
         if self._began is not None:
             drain_ended.send(sender=self._worker, seconds=self._clock() - self._began)
+
+
+def _end_for_good() -> None:
+    """Do not begin anew, as Celery has a worker do at its end after a SIGHUP: who says that it is to stop wins."""
+    atexit.unregister(_reload_current_worker)
 
 
 def _deleted_early(running: Iterable[Any]) -> list[str]:

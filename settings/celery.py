@@ -71,6 +71,11 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         # One backend object for all threads and greenlets. Otherwise each greenlet looks it up anew, entry points and
         # all: 2.4 ms instead of 0.4 ms a task under gevent, even without results.
         "result_backend_thread_safe": True,
+        # One that stands still must not stop whoever stores a result for long, and with prefork that may be the main
+        # process. Celery would wait for 120 s, twenty times.
+        "redis_socket_timeout": 5.0,
+        "redis_socket_connect_timeout": 5.0,
+        "result_backend_transport_options": {"retry_policy": {"timeout": 10.0}},
         # STARTED would be a second write per task; Flower sees starts by events.
         "task_track_started": False,
         # -- Remote control and events: over the control link, where there is one. ------------------------------------

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import signal
+import threading
 import time
 from functools import partial
 from typing import Any
@@ -109,6 +110,13 @@ def work(name: str, seconds: float = 0.0) -> str:
 @task(show_arguments=True)
 def open_work(name: str, seconds: float = 0.0) -> str:
     return work(name, seconds)
+
+
+@task
+def leave_thread(name: str) -> None:
+    """Leave a thread behind for which Python waits at its end."""
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    note("end", name)
 
 
 @task

@@ -285,6 +285,33 @@ def test_told_to_begin_anew_it_drains_and_begins_anew_as_the_same_process(pool, 
     assert worker.stop() == 0
 
 
+@pytest.mark.parametrize("pool", ["threads", pytest.param("prefork", marks=pytest.mark.long)])
+@pytest.mark.parametrize("signals", [(signal.SIGHUP, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP)])
+def test_told_to_begin_anew_and_to_stop_it_stops(pool, signals, start_worker, queues, monkeypatch):
+    monkeypatch.setattr(Worker, "celery", (str(Path(sys.executable).with_name("celery")),))
+    queues.server.create_queue("sluice")
+    worker = start_worker("-P", pool, "-c", 2)
+    queues.send(body("probe.work", ["running", 2.0]))
+    worker.wait_for_notes("start", ["running"])
+    for number in signals:
+        worker.signal(number)
+        time.sleep(0.3)
+    assert worker.ended() == 0
+    assert worker.log.count(" ready.") == 1
+    assert worker.notes("end") == ["running"]
+
+
+@pytest.mark.parametrize("pool", ["threads", pytest.param("solo", marks=pytest.mark.long)])
+def test_threads_that_tasks_have_left_keep_nobody_from_the_end(pool, start_worker, queues):
+    queues.server.create_queue("sluice")
+    worker = start_worker("-P", pool, environment={"SLUICE_DRAIN_TIMEOUT": "2"})
+    queues.send(body("probe.leave_thread", ["name"]))
+    queues.wait_until_empty()
+    worker.signal()
+    assert worker.ended() == 0
+    assert "threads that its tasks have left" in worker.log
+
+
 def test_a_killed_worker_leaves_the_messages_and_no_process(start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
     worker = start_worker("-P", "prefork", "-c", 2)
