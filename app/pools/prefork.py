@@ -13,8 +13,10 @@ import os
 import select
 import signal
 from functools import partial
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from billiard import pool as billiards
 from billiard.common import _shutdown_cleanup, terminate_handler_fired
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 
 #: Ends a child as SIGTERM does elsewhere: the task's `finally` blocks run.
 _END_CHILD = signal.SIGUSR2
-#: Seconds to wait for any child to say something, at the end.
-_LISTEN = 0.05
+#: Seconds to wait for any child to say something, at the end; and until what should have been done is done.
+_LISTEN, _AT_ONCE = 0.05, 0.001
+
+_one_at_a_time = Lock()
 
 
 class Worker(asynpool.Worker):
@@ -99,11 +103,25 @@ def _is_readable(descriptors: Iterable[int], timeout: float) -> bool:
 
 
 class TimeoutHandler(billiards.TimeoutHandler):
-    """Kills a task at its hard time limit."""
+    """Tells a task of its soft time limit, and kills it at its hard one; each once.
+
+    While the pool is stopped two threads look after the limits, Celery's by the timers and the main one by the clock,
+    and neither knows of the other.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._told: WeakSet[Any] = WeakSet()
+        self._killed: WeakSet[Any] = WeakSet()
+
+    def on_soft_timeout(self, job: Any) -> None:
+        """Tell it. A second time would cut short what it does to put things in order."""
+        if _is_first(job, self._told):
+            super().on_soft_timeout(job)
 
     def on_hard_timeout(self, job: Any) -> None:
         """Kill it, and only then say so: its message goes back by that. Billiard's own does it the other way round."""
-        if job.ready():
+        if job.ready() or not _is_first(job, self._killed):
             return
         process, _ = self._process_by_pid(job._worker_pid)  # noqa: SLF001 - as billiard's own, here and below
         if process is not None:
@@ -113,6 +131,17 @@ class TimeoutHandler(billiards.TimeoutHandler):
         except TimeLimitExceeded:
             job._set(job._job, (False, ExceptionInfo()))  # noqa: SLF001
         job.handle_timeout(soft=False)
+
+    def is_killed(self, job: Any) -> bool:
+        """Whether its hard limit has killed it, which is said in a moment."""
+        return job in self._killed
+
+
+def _is_first(job: Any, done: WeakSet[Any]) -> bool:
+    with _one_at_a_time:
+        is_first = job not in done
+        done.add(job)
+        return is_first
 
 
 class AsynPool(asynpool.AsynPool):
@@ -132,7 +161,14 @@ class AsynPool(asynpool.AsynPool):
             soft, hard = job._soft_timeout or self.soft_timeout, job._timeout or self.timeout  # noqa: SLF001 - as billiard's own
             soft = soft and began + soft - now
             job._on_timeout_cancel = self.on_timeout_cancel  # noqa: SLF001
-            self.on_timeout_set(job, soft if soft and soft > 0 else None, hard and max(0.0, began + hard - now))
+            # Never 0, which billiard takes for no limit.
+            hard = hard and max(_AT_ONCE, began + hard - now)
+            self.on_timeout_set(job, soft if soft and soft > 0 else None, hard)
+
+    def on_job_process_lost(self, job: Any, pid: int, exitcode: int) -> None:
+        """A child has died with its task: what a time limit has killed is told by that."""
+        if self._timeout_handler is None or not self._timeout_handler.is_killed(job):
+            super().on_job_process_lost(job, pid, exitcode)
 
     def WorkerProcess(self, worker: Any) -> Any:  # noqa: N802 - billiard's
         """A process that is ended by our signal."""
@@ -148,7 +184,8 @@ class AsynPool(asynpool.AsynPool):
         """The loop that writes to the children ends: give up what none was given, and finish what is half written.
 
         Celery's own also gives up what a child was given and has not said to have begun. That runs all the same, nobody
-        hears how it ended, and the child waits half a minute for somebody who does.
+        hears how it ended, and the child waits half a minute for somebody who does. And it takes all children for idle,
+        so that after a new beginning a task could wait behind one that runs.
         """
         while self.outbound_buffer:
             self._hand_back(self.outbound_buffer.popleft())
@@ -162,7 +199,6 @@ class AsynPool(asynpool.AsynPool):
                 self._hand_back(job)
         self._active_writers.clear()
         self._active_writes.clear()
-        self._busy_workers.clear()
 
     def _hand_back(self, job: Any) -> None:
         job.discard()

@@ -112,6 +112,18 @@ def open_work(name: str, seconds: float = 0.0) -> str:
     return work(name, seconds)
 
 
+@task(soft_time_limit=1.0, time_limit=8.0)
+def tidy_up(name: str) -> None:
+    """Take two seconds to put things in order when the soft limit is over."""
+    note("start", name)
+    try:
+        time.sleep(60)
+    except SoftTimeLimitExceeded:
+        note("tidying", name)
+        time.sleep(2.0)
+        note("end", name)
+
+
 @task
 def leave_thread(name: str) -> None:
     """Leave a thread behind for which Python waits at its end."""

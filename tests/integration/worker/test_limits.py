@@ -72,6 +72,32 @@ def test_time_limits_hold_when_the_consumer_begins_anew(pool, start_worker, queu
     queues.wait_until_empty()
 
 
+@pytest.mark.parametrize("told", ["in the drain", pytest.param("before", marks=pytest.mark.long)])
+def test_in_a_drain_a_task_is_told_of_its_soft_limit_once(told, start_worker, queues):
+    """A second time would end what it does about the first."""
+    queues.server.create_queue("sluice")
+    worker = start_worker("-P", "prefork", "-c", 1)
+    queues.send(body("probe.tidy_up", ["name"]))
+    worker.wait_for_notes("start" if told == "in the drain" else "tidying", ["name"])
+    assert worker.stop() == 0
+    assert worker.notes("end") == ["name"]
+    assert "Traceback" not in worker.log
+
+
+def test_when_the_consumer_begins_anew_nothing_waits_behind_a_task_that_runs(start_worker, queues):
+    """Celery takes all children for idle then."""
+    queues.server.create_queue("sluice")
+    worker = start_worker("-P", "prefork", "-c", 3, environment={"PROBE_FAILS": "connection"})
+    queues.send(body("probe.work", ["long", 10.0]), body("probe.work", ["another", 10.0]))
+    worker.wait_for_notes("start", ["long", "another"])
+    queues.send(body("probe.crash", []))
+    worker.wait_for("re-establish")
+    names = [f"short-{n}" for n in range(6)]
+    queues.send(*(body("probe.work", [name, 0.1]) for name in names))
+    worker.wait_for_notes("end", names)
+    assert "long" not in worker.notes("end")
+
+
 def test_at_the_soft_limit_a_task_is_told_and_its_message_comes_back(start_worker, queues):
     queues.server.create_queue("sluice", max_receives=1)
     worker = start_worker("-P", "prefork", "-c", 1)
