@@ -59,8 +59,9 @@ class Consumer(CeleryConsumer):
         transport.most_places = self._most_places
         transport.is_revoked = self.controller.state.revoked.__contains__
         if self._transport is not None:
-            self._transport.when_place_is_free(transport.fill_places)
             self._earlier = [each for each in (*self._earlier, self._transport) if each.in_pool]
+        for each in self._earlier:
+            each.when_place_is_free(transport.fill_places)
         self._transport = transport
         if self._is_draining:  # told to stop before there was this connection
             transport.begin_drain(self._tell)
@@ -68,11 +69,17 @@ class Consumer(CeleryConsumer):
 
     def _places(self) -> int:
         """How many tasks the pool runs at once, beside those of earlier connections."""
-        return places(self.pool) - sum(int(each.in_pool) for each in self._earlier)
+        return places(self.pool) - self._running_earlier
 
     def _most_places(self) -> int:
+        """How many it can grow to, likewise."""
         scaler = getattr(self.controller, "autoscaler", None)
-        return places(self.pool) if scaler is None else max(places(self.pool), int(scaler.max_concurrency))
+        most = places(self.pool) if scaler is None else max(places(self.pool), int(scaler.max_concurrency))
+        return most - self._running_earlier
+
+    @property
+    def _running_earlier(self) -> int:
+        return sum(int(each.in_pool) for each in self._earlier)
 
     def update_strategies(self) -> None:
         """Make ready for the messages of each task, whatever its base class is."""

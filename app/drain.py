@@ -171,7 +171,10 @@ class Drain:
         """
         if pools.has_ended(self._worker.pool):
             custody.hand_back_all()
-        custody.close_all(polls=_POLLS, flush=_FLUSH if self._gives_up_at is None else _LATE_FLUSH)
+        flush = _FLUSH if self._gives_up_at is None else _LATE_FLUSH
+        # The deadline is for tasks, and may come in the middle of this.
+        self._gives_up_at = max(self._deadline, self._clock() + _POLLS + flush)
+        custody.close_all(polls=_POLLS, flush=flush)
         # The thread stays: Python waits for what tasks have left behind, for ever.
         self._gives_up_at = max(self._deadline, self._clock() + _KILL)
         self._is_over = True

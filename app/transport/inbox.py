@@ -53,7 +53,8 @@ class Inbox:
 
         One at a time, so that Celery looks between two of them whether the worker is to stop.
         """
-        if self._is_marked or (not self._items and timeout != 0.0):
+        # Without a mark there may be a byte all the same, and the event loop would come again and again because of it.
+        if self._is_marked or (not self._items and (timeout != 0.0 or self._reader is not None)):
             reader = self._open()
             self._unmark(reader, timeout if not self._items else 0.0)
         try:

@@ -89,9 +89,13 @@ def test_tasks_of_an_earlier_connection_keep_their_places_until_they_have_ended(
     first.in_pool = 3
     connect(second := Transport())
     assert second.places() == 1
+    assert second.most_places() == 1
     first.in_pool = 2
     first.next()
     assert (second.places(), second.filled) == (2, 1)
+    connect(third := Transport())
+    first.next()
+    assert (third.places(), third.filled) == (2, 1)
 
 
 def test_what_remote_control_asks_for_is_done_in_the_order_of_asking():

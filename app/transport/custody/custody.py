@@ -129,9 +129,9 @@ class Custody:
 
     def _counted(self, delivery: Delivery, outcome: Outcome) -> Outcome:
         """The outcome, or that the message has now killed enough processes."""
-        if outcome.kind != "lost":
+        if outcome.kind in ("retry", "reject"):
             self._casualties.survived(delivery.message_id)
-        elif (deaths := self._casualties.died(delivery.message_id)) is not None:
+        elif outcome.kind == "lost" and (deaths := self._casualties.died(delivery.message_id)) is not None:
             return reject(f"the process that ran it died {deaths} times")
         return outcome
 

@@ -50,6 +50,7 @@ class Delivery:
         "rate_limited_at",
         "receipt",
         "received_at",
+        "runs_on",
         "size",
         "started_at",
         "tag",
@@ -88,6 +89,8 @@ class Delivery:
         self.started_at: float | None = None
         self.ends_at: float | None = None
         self._is_lost = False
+        #: Whether it is settled while its task runs on: done with when it began, or revoked and not dead yet.
+        self.runs_on = False
         #: Whether the pool has it.
         self.is_in_pool = False
         #: Since when the rate limit of its task holds it back, or held it back.

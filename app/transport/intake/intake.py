@@ -190,13 +190,18 @@ class Intake:
         return delivery.receive_count * _SPARED_OF <= (most or _SPARED_OF)
 
     def settled(self, delivery: Delivery) -> None:
-        """A slot is free again."""
+        """A message is settled (in the engine's thread)."""
+        if not delivery.runs_on:
+            self._over(delivery)
+
+    def _over(self, delivery: Delivery) -> None:
+        """It is settled and its task has ended, if it ever began: a slot is free again."""
         self._window.free_slot(delivery)
+        self.look_soon()
         if delivery.started_at is not None:
             # What its rate limit held back could not begin any sooner: no more is to be fetched for it.
             since = delivery.started_at if delivery.rate_limited_at is None else delivery.rate_limited_at
             self._pace.finished(self._custody.engine.clock.monotonic() - since)
-        self.look_soon()
 
     def look_soon(self) -> None:
         """Slots are free again (in the engine's thread): whoever found none looks, once for all that happens."""
@@ -219,14 +224,16 @@ class Intake:
         most = self.prefetch or _UNLIMITED
         if self._most_places is None:
             return most
-        places = max(1, self._most_places())
+        if (places := self._most_places()) <= 0:
+            return 0
         return self._pace.window(places, most=most, within=within, running_for=self._mean_age(places))
 
     def _mean_age(self, places: int) -> float:
         """How long the tasks that run now have run on average; those of the places that are free count as 0."""
         now = self._custody.engine.clock.monotonic()
         if now - self._looked_at >= _LOOK_EVERY:
-            started = [each.started_at for each in list(self._in_pool) if each.started_at is not None]
+            running = [*self._in_pool, *self._running_on]
+            started = [each.started_at for each in running if each.started_at is not None]
             self._running_for = sum(now - at for at in started) / max(places, len(started))
             self._looked_at = now
         return self._running_for
@@ -279,12 +286,14 @@ class Intake:
 
     def runs_on(self, delivery: Delivery) -> None:
         """It is about to be settled, and its task keeps its place; from any thread."""
+        delivery.runs_on = True
         self._running_on.add(delivery)
 
     def ended(self, delivery: Delivery) -> None:
         """Its task has ended; from any thread."""
         if delivery in self._running_on:
             self._running_on.discard(delivery)
+            self._custody.engine.call_soon(self._over, delivery)
             self.fill_places()
 
     def postpone(self, delivery: Delivery, seconds: float) -> None:

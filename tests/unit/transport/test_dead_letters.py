@@ -7,7 +7,7 @@ import json
 import pytest
 from fake_engine import PASSING, PERMANENT, FakeIntake, delivery, sent, well
 
-from app.outcome import LOST, reject
+from app.outcome import LOST, RETURNED, reject, retry
 from app.transport.custody import Custody, dead_letters
 from app.transport.engine import Failure, Kind
 from app.transport.options import Options
@@ -179,3 +179,15 @@ def test_one_that_cannot_be_copied_comes_back_and_keeps_none_of_the_others_away(
     assert len(world.sent()) == 1
     assert world.called("ChangeMessageVisibilityBatch") == 1
     assert world.custody.dead_letters.pending == 0
+
+
+@pytest.mark.parametrize(("between", "reasons"), [(RETURNED, 1), (retry(), 0)])
+def test_what_goes_back_unbegun_says_nothing_of_what_its_message_does_to_processes(world, between, reasons):
+    """Its receives go on beside: a child that is replaced, and messages that wait meanwhile."""
+    for outcome in (LOST, between, LOST, between, LOST):
+        mine = delivery(world.custody, FakeIntake(), message_id="deadly")
+        assert world.custody.take(mine)
+        mine.settle(outcome)
+        world.engine.advance(20)
+    notes = [entry for entry in world.sent() if "sluice" in entry.get("MessageAttributes", {})]
+    assert len([entry for entry in notes if "dead" in entry["QueueUrl"]]) == reasons

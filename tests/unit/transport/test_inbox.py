@@ -83,3 +83,20 @@ def test_an_event_loop_finds_it_readable_exactly_while_something_is_in_it():
     inbox.run()
     assert ran == [0, 1, 2]
     inbox.close()
+
+
+def test_a_byte_without_a_mark_is_read_too():
+    """Two threads that put something at once can leave one; an event loop would come again and again because of it."""
+    inbox = Inbox()
+    reader = inbox._open()
+    inbox._writer.send(b"\0")
+    assert not inbox.run()
+    with pytest.raises(BlockingIOError):
+        reader.recv(1)
+    inbox.close()
+
+
+def test_a_connection_that_only_sends_opens_no_sockets():
+    inbox = Inbox()
+    inbox.close()
+    assert inbox._reader is None

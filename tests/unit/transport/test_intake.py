@@ -68,6 +68,27 @@ def test_what_is_done_with_when_it_begins_keeps_its_place_until_it_has_ended():
     assert len(world.given) == 3
 
 
+def test_of_what_is_done_with_when_it_begins_no_more_is_held_than_of_others():
+    """How long a task takes says when it ends, and not when its message is done with."""
+    world = World(slots=2, most=20, seconds=None)
+    give = world._give
+
+    def give_and_be_done(delivery):
+        give(delivery)
+        world.intake.runs_on(delivery)
+        delivery.settle(DONE)
+        world.engine.call_later(5.0, world.intake.ended, delivery)
+
+    world.intake._give = give_and_be_done
+    world.send("orders", 100)
+    world.consume("orders")
+    for _ in range(60):
+        world.engine.advance(1)
+        assert world.intake.waiting <= 1
+        assert world.intake._window.held <= 3
+    assert len(world.given) >= 20
+
+
 def test_who_comes_after_hears_of_each_place_that_is_free_again():
     """The tasks of a connection that is closed run on in the same pool."""
     world, freed = busy(), []
