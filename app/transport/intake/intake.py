@@ -119,6 +119,11 @@ class Intake:
         receiver.start()
 
     @property
+    def is_alone(self) -> bool:
+        """Whether there is one queue, or none."""
+        return len(self._receivers) <= 1
+
+    @property
     def share(self) -> int:
         """How many slots a queue may reserve while it is idle: all if it is the only one.
 
@@ -126,9 +131,9 @@ class Intake:
         places. 0: there is too little for that. Then each idle queue asks for one message without a slot, so that none
         of them waits for another, and so many messages more may be held as there are further queues.
         """
-        queues = len(self._receivers)
-        if queues <= 1:
+        if self.is_alone:
             return _ALL
+        queues = len(self._receivers)
         slots = self._window.size
         spare = slots if self._most_places is None else max(0, slots - self._most_places())
         return min(slots // _IDLE_PART, spare) // queues
@@ -136,8 +141,7 @@ class Intake:
     @property
     def share_bytes(self) -> int | None:
         """How many bytes a queue may reserve while it is idle; None: as many as there are, as it is the only one."""
-        queues = len(self._receivers)
-        return None if queues <= 1 else self.options.prefetch_bytes // _IDLE_PART // queues
+        return None if self.is_alone else self.options.prefetch_bytes // _IDLE_PART // len(self._receivers)
 
     @property
     def waiting(self) -> int:

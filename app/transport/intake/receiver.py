@@ -141,7 +141,7 @@ class Receiver:
             if not self._is_known:
                 self._is_known = True
                 self._custody.dead_letters.look_up(self.queue, self.url)
-            while self._in_flight < self._polls.target and (ask := self._wanted(now)) is not None:
+            while (ask := self._wanted(now)) is not None:
                 self._ask(ask, now)
 
     @property
@@ -161,13 +161,16 @@ class Receiver:
         if self._asks_without_slot:
             may_ask = self._in_flight == 0 and window.may_ask_for_one(self.queue, cap=cap)
             return Ask(1, self._polls.wait) if may_ask else None
+        if not self._polls.may_ask(in_flight=self._in_flight, share=share):
+            return None
         free = window.free(self.queue, cap=cap, most_bytes=self._most_bytes)
         if free == 0:
             self._free_since = None
             return None
         if self._free_since is None:
             self._free_since = now
-        ask = self._polls.next(in_flight=self._in_flight, free=free, share=share)
+        is_alone = self._intake.is_alone
+        ask = self._polls.next(in_flight=self._in_flight, free=free, share=share, is_alone=is_alone)
         waited = now - self._free_since
         would_run_dry = self._in_flight == 0 and self._intake.is_dry
         if ask.count >= self._polls.enough(share) or would_run_dry or waited > _GATHER - _TICK:
@@ -262,7 +265,7 @@ class Receiver:
         self._polls.answered(asked=ask.count, got=len(messages) if wanted else 0, slots=self._window.size)
         if wanted or not messages:
             self._useless = 0
-            self._not_before = 0.0 if wanted else asked_at + _EMPTY_TAKES
+            self._not_before = asked_at + _EMPTY_TAKES if ask.wait and not wanted else 0.0
         else:
             self._useless += 1
             self._not_before = now + backoff.delay(self._useless, first=_USELESS_PAUSE, most=_LONGEST_USELESS_PAUSE)

@@ -388,6 +388,32 @@ def test_idle_queues_of_whose_messages_nothing_is_known_keep_no_bytes_from_a_bus
     assert {each.queue for each in world.given} >= {f"idle-{n}" for n in range(idle)}
 
 
+@pytest.mark.parametrize(("queues", "slots", "every"), [(20, 4, 0.25), (60, 2, 0.17)])
+def test_of_many_queues_with_a_message_now_and_then_none_waits_for_another(queues, slots, every):
+    """One message is no backlog for which slots are to be kept from the others."""
+    world = World(slots=slots, most=slots, seconds=0.02)
+    names = [f"queue-{n}" for n in range(queues)]
+    world.consume(*names)
+    world.engine.advance(1)
+    for n in range(120):
+        world.send(names[n * 7 % queues])
+        world.engine.advance(every)
+        assert len(world.given) >= n - every  # all but what was sent just now
+    world.engine.advance(1)
+    assert len(world.given) == 120
+
+
+@pytest.mark.parametrize("least", [1, 5, 20])
+def test_however_many_receives_an_idle_queue_is_to_have_a_busy_one_fills_the_pool(least):
+    world = World(slots=20, most=200, seconds=1.0, default=QueueOptions(polls_min=least, polls_max=20))
+    world.consume(*(f"idle-{n}" for n in range(6)), "busy")
+    world.send("busy", 2_000)
+    world.engine.advance(30)
+    begun = len(world.given)
+    world.engine.advance(20)
+    assert len(world.given) - begun >= 20 * 20 * 0.95
+
+
 def test_an_error_of_its_own_does_not_silence_a_queue(monkeypatch, caplog):
     world = World()
     world.consume("orders")
