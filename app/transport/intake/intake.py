@@ -36,6 +36,8 @@ _WATCH_EVERY, _SPARED_OF = 0.5, 4
 _PATIENCE = 4
 #: Messages given to Celery in one go; between two goes it looks at other things.
 _AT_ONCE = 10
+#: Seconds after which a consumer that takes nothing of what has come stands still: nothing more is asked for.
+_STANDS_STILL = 5.0
 #: Seconds until a message is due for which it is kept: sending it again would cost two calls.
 _SOON = 5.0
 
@@ -89,6 +91,8 @@ class Intake:
         self.when_place_is_free: Callable[[], None] | None = None
         #: What is kept until it is due.
         self._kept: set[Delivery] = set()
+        #: Since when the consumer has not answered, while it is to take something.
+        self._unanswered_since: float | None = None
         self._is_looking = False
         self._is_watching = False
         self._is_pumping = False
@@ -158,8 +162,19 @@ class Intake:
         if not self._is_watching:
             self._is_watching = True
             self._custody.engine.call_later(_WATCH_EVERY, self._watch)
+        if self._unanswered_since is None:
+            self._unanswered_since = self._custody.engine.clock.monotonic()
         self._waiting.extend(deliveries)  # one step for the interpreter, and only the consuming thread takes out
         return self._inbox.put(self._pump)
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether the consumer takes nothing: a task computes in its thread, or something there waits.
+
+        What came would go back after one lease, and come again, one receive nearer to the dead-letter queue each time.
+        """
+        since = self._unanswered_since
+        return since is not None and self._custody.engine.clock.monotonic() - since > _STANDS_STILL
 
     def _watch(self) -> None:
         """While messages wait: hand back what the window has shrunk by, since tasks have got slow and others may not.
@@ -247,6 +262,10 @@ class Intake:
     def _pump(self) -> None:
         """Give messages while there are places."""
         self._is_pumping = False
+        if self._unanswered_since is not None:
+            stood_still, self._unanswered_since = self.stands_still, None
+            if stood_still:
+                self._custody.engine.call_soon(self.look_soon)
         for _ in range(_AT_ONCE):
             if self._is_draining or not self._has_place:
                 return

@@ -157,6 +157,8 @@ class Receiver:
 
     def _wanted(self, now: float) -> Ask | None:
         """The receive to make now, if one is."""
+        if self._intake.stands_still:
+            return None
         window, share, cap = self._window, self._intake.share, self._options.prefetch
         if self._asks_without_slot:
             may_ask = self._in_flight == 0 and window.may_ask_for_one(self.queue, cap=cap)

@@ -89,6 +89,24 @@ def test_of_what_is_done_with_when_it_begins_no_more_is_held_than_of_others():
     assert len(world.given) >= 20
 
 
+def test_while_the_consumer_stands_still_nothing_more_is_received():
+    """What came would go round, one receive nearer to the dead-letter queue with each lease."""
+    world, held_up = World(slots=4, default=QueueOptions(visibility=10)), []
+    world.gives_again = True
+    put, world.inbox.put = world.inbox.put, lambda *call: held_up.append(call) or True
+    world.send("orders", 100)
+    world.consume("orders")
+    world.engine.advance(120)
+    assert len(world.receives()) <= 3
+    assert len(given_back(world)) == 4
+    world.inbox.put = put
+    for call in held_up:
+        put(*call)
+    world.engine.advance(5)
+    assert len(world.given) == 100
+    assert max(each.receive_count for each in world.given) == 2
+
+
 def test_who_comes_after_hears_of_each_place_that_is_free_again():
     """The tasks of a connection that is closed run on in the same pool."""
     world, freed = busy(), []
