@@ -9,9 +9,11 @@ them by another signal.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import select
 import signal
+import struct
 from functools import partial
 from threading import Lock
 from time import monotonic
@@ -22,6 +24,7 @@ from billiard import pool as billiards
 from billiard.common import _shutdown_cleanup, terminate_handler_fired
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import TimeLimitExceeded
+from billiard.reduction import ForkingPickler
 from celery.concurrency import asynpool, prefork
 
 from app import outcome
@@ -86,12 +89,44 @@ class ResultHandler(asynpool.ResultHandler):
     """Reads what the children say."""
 
     def _flush_outqueue(self, fd: int, remove: Any, process_index: Any, on_state_change: Any) -> Any:
-        """At the end, read one message of one child. Celery's own sleeps half a second where there is none."""
-        is_silent = fd in process_index and not _is_readable([fd], 0.0)
-        if is_silent:
+        """At the end, read one message of one child.
+
+        Celery's own sleeps half a second where there is none, and waits for ever for the rest of one whose child was
+        killed as it wrote it: other children hold the pipe open.
+        """
+        if (child := process_index.get(fd)) is None:
+            return remove(fd)
+        if not _is_readable([fd], 0.0):
             _is_readable(process_index, _LISTEN)  # by any: then the round goes on at once
             return None
-        return super()._flush_outqueue(fd, remove, process_index, on_state_change)
+        try:
+            on_state_change(_message(fd, child))
+        except (OSError, EOFError):
+            return remove(fd)
+        return None
+
+
+def _message(fd: int, child: Any) -> Any:
+    """What a child has written, or is just writing, as billiard's connections write it: its length, then the message.
+
+    Raises:
+        EOFError: the child is dead, and has not written all of it.
+    """
+    (length,) = struct.unpack("!i", _bytes(fd, 4, child))
+    return ForkingPickler.loadbuf(io.BytesIO(_bytes(fd, length, child)))
+
+
+def _bytes(fd: int, count: int, child: Any) -> bytes:
+    read = b""
+    while len(read) < count:
+        is_alive = child._is_alive()  # noqa: SLF001 - asked first: what it has written is all there then
+        if _is_readable([fd], _LISTEN):
+            if not (more := os.read(fd, count - len(read))):
+                raise EOFError
+            read += more
+        elif not is_alive:
+            raise EOFError
+    return read
 
 
 def _is_readable(descriptors: Iterable[int], timeout: float) -> bool:

@@ -8,6 +8,8 @@ import dataclasses
 import json
 import os
 import signal
+import struct
+import sys
 import threading
 import time
 from functools import partial
@@ -110,6 +112,19 @@ def work(name: str, seconds: float = 0.0) -> str:
 @task(show_arguments=True)
 def open_work(name: str, seconds: float = 0.0) -> str:
     return work(name, seconds)
+
+
+@task
+def die_writing(name: str, seconds: float) -> None:
+    """Be killed in the middle of telling how it ended, as by a machine that is out of memory."""
+    note("start", name)
+    time.sleep(seconds)
+    frame: Any = sys._getframe()
+    while "put" not in frame.f_locals:  # billiard's `workloop`, which tells it by that
+        frame = frame.f_back
+    pipe = frame.f_locals["self"].outq._writer.fileno()
+    os.write(pipe, struct.pack("!i", 1000) + b"half of it")
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @task(soft_time_limit=1.0, time_limit=8.0)

@@ -43,6 +43,20 @@ def test_a_stop_while_children_are_recycled_leaves_nothing_in_flight(start_worke
     assert queues.left() == 400 - ended
 
 
+def test_a_child_that_is_killed_as_it_tells_how_it_ended_keeps_no_others_from_being_heard_in_a_drain(
+    start_worker, queues
+):
+    queues.server.create_queue("sluice", max_receives=50)
+    worker = start_worker("-P", "prefork", "-c", 3)
+    queues.send(body("probe.die_writing", ["killed", 1.0]), body("probe.work", ["other", 2.5]))
+    worker.wait_for_notes("start", ["killed", "other"])
+    worker.signal()
+    assert worker.ended(within=15) == 0
+    assert worker.notes("end") == ["other"]
+    assert queues.left() == 1
+    assert queues.server.queues["sluice"]["in_flight"] <= 1  # it comes back later, as what has killed its process
+
+
 def test_a_sigterm_to_a_child_is_its_hosts_and_ends_no_task(start_worker, queues):
     queues.server.create_queue("sluice")
     worker = start_worker("-P", "prefork", "-c", 2)
