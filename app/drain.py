@@ -45,6 +45,8 @@ _LOOK_EVERY, _SAME_SIGNAL = 0.02, 2.0
 #: deletes, and for those after the deadline. With the default of 25 s for the tasks all this stays below the 30 s that
 #: most hosts grant.
 _KILL, _POLLS, _FLUSH, _LATE_FLUSH = 2.5, 2.0, 3.0, 1.0
+#: Seconds by which the last two may take longer, as the engine's thread ends too.
+_MARGIN = 0.6
 
 
 class _Step(bootsteps.StartStopStep):
@@ -126,7 +128,7 @@ class Drain:
         while self._began is not None and not self._thread.should_return:
             if self._clock() < (self._gives_up_at or self._deadline):
                 _real_sleep(_LOOK_EVERY)
-            elif self._is_over and threading.main_thread().is_alive():
+            elif self._is_over and not threading._SHUTTING_DOWN:  # type: ignore[attr-defined] # noqa: SLF001 - it has no public name
                 return  # the worker was a part of a program, and that goes on
             elif self._gives_up_at is None and self._kill():
                 self._gives_up_at = self._clock() + _KILL
@@ -173,11 +175,13 @@ class Drain:
             custody.hand_back_all()
         flush = _FLUSH if self._gives_up_at is None else _LATE_FLUSH
         # The deadline is for tasks, and may come in the middle of this.
-        self._gives_up_at = max(self._deadline, self._clock() + _POLLS + flush)
+        self._gives_up_at = max(self._deadline, self._clock() + _POLLS + flush + _MARGIN)
         custody.close_all(polls=_POLLS, flush=flush)
-        # The thread stays: Python waits for what tasks have left behind, for ever.
+        # The thread stays: Python waits for what tasks have left behind, for ever. Once it has, what else is to be done
+        # at its end has all the time it takes.
         self._gives_up_at = max(self._deadline, self._clock() + _KILL)
         self._is_over = True
+        atexit.register(self._ends)
         if self._was_told:
             _end_for_good()  # whatever SIGHUP has said since
             # Else one that comes late meets the system's own answer, which Python restores at its end: to die of it.
@@ -185,6 +189,10 @@ class Drain:
                 signal.signal(each, signal.SIG_IGN)
         if self._began is not None:
             drain_ended.send(sender=self._worker, seconds=self._clock() - self._began)
+
+    def _ends(self) -> None:
+        """Python's end, and no thread of a task's is left."""
+        self._began = None
 
 
 def _end_for_good() -> None:

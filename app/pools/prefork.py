@@ -100,9 +100,10 @@ class ResultHandler(asynpool.ResultHandler):
             _is_readable(process_index, _LISTEN)  # by any: then the round goes on at once
             return None
         try:
-            on_state_change(_message(fd, child))
-        except (OSError, EOFError):
+            message = _message(fd, child)
+        except Exception:  # noqa: BLE001 - it is none, or there is none: this child is not heard any more
             return remove(fd)
+        on_state_change(message)
         return None
 
 
@@ -194,11 +195,11 @@ class AsynPool(asynpool.AsynPool):
             if (began := getattr(job, "_time_accepted", None)) is None or job.ready():
                 continue
             soft, hard = job._soft_timeout or self.soft_timeout, job._timeout or self.timeout  # noqa: SLF001 - as billiard's own
-            soft = soft and began + soft - now
             job._on_timeout_cancel = self.on_timeout_cancel  # noqa: SLF001
-            # Never 0, which billiard takes for no limit.
-            hard = hard and max(_AT_ONCE, began + hard - now)
-            self.on_timeout_set(job, soft if soft and soft > 0 else None, hard)
+            # Never 0, which billiard takes for no limit. Of a soft one that is over a task is not told again.
+            soft = soft and max(_AT_ONCE, began + soft - now)
+            hard = hard and max((soft or 0.0) + _AT_ONCE, began + hard - now)
+            self.on_timeout_set(job, soft, hard)
 
     def on_job_process_lost(self, job: Any, pid: int, exitcode: int) -> None:
         """A child has died with its task: what a time limit has killed is told by that."""

@@ -114,7 +114,7 @@ def test_a_signal_stops_everything_in_the_middle_of_the_work(up, number):
     one.leaves_nothing()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("gevent", marks=pytest.mark.long)])
 def test_sigkill_of_up_leaves_nothing(up, pool):
     one = up("--events", "5000", "--latency", "50", "--pool", pool, "--concurrency", "4", "--workers", "2")
     one.says(r"done [1-9]")
@@ -145,6 +145,7 @@ def test_what_is_missing_is_told_when_the_deadline_has_passed(up, tmp_path):
     one.leaves_nothing()
 
 
+@pytest.mark.long
 def test_flower_takes_the_next_port_and_the_callers_own_servers_are_left_alone(up, http):
     # Given a port that is taken, a login of the caller's own, and an environment for AWS
     with socket.socket() as taken:
@@ -192,6 +193,7 @@ def test_an_address_that_is_not_of_this_machine_is_told_before_anything_is_start
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_another_terminal_can_talk_to_it(up, tmp_path):
     one = up("--events", "0", "--no-flower")
     one.says("Up until Ctrl-C")

@@ -33,8 +33,8 @@ def test_what_goes_wrong_around_a_task_is_reported_as_a_failure_of_it():
     [
         (0.0, (3.0, 10.0)),
         (2.0, (1.0, 8.0)),
-        (3.0, (None, 7.0)),
-        (60.0, (None, 0.001)),  # and not 0, which billiard takes for no limit
+        (3.0, (0.001, 7.0)),
+        (60.0, (0.001, 0.002)),  # and not 0, which billiard takes for no limit
     ],
 )
 def test_time_limits_are_what_is_left_of_them_when_the_event_loop_begins_anew(age, limits, monkeypatch):

@@ -164,7 +164,7 @@ class Calls:
         within = MARGIN if within is None else within
         give_up_at = self._clock.monotonic() + within
         call = _Call(action, json.dumps(parameters).encode(), done, wait + within, give_up_at)
-        if self._account.is_ready:
+        if self._is_ready():
             self._send(call)
         else:
             self._unsigned.append(call)
@@ -174,13 +174,20 @@ class Calls:
         for _ in range(len(self._unsent)):
             self._tell(*self._unsent.popleft())
         for _ in range(len(self._unsigned)):
-            if self._account.is_ready:
+            if self._is_ready():
                 self._send(self._unsigned.popleft())
             elif self._account.is_waiting and self._clock.monotonic() < self._unsigned[0].give_up_at:
                 return
             else:
                 problem = self._account.problem or "their source does not answer"
                 self._tell(self._unsigned.popleft(), Failure(Kind.CREDENTIALS, "NoCredentials", problem))
+
+    def _is_ready(self) -> bool:
+        try:
+            return self._account.is_ready
+        except Exception:
+            logger.exception("Whether there are credentials cannot be told")
+            return True  # then it is seen whether they can be signed with
 
     def _send(self, call: _Call) -> None:
         headers = {"X-Amz-Target": f"AmazonSQS.{call.action}", "Content-Type": "application/x-amz-json-1.0"}

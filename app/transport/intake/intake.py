@@ -262,10 +262,7 @@ class Intake:
     def _pump(self) -> None:
         """Give messages while there are places."""
         self._is_pumping = False
-        if self._unanswered_since is not None:
-            stood_still, self._unanswered_since = self.stands_still, None
-            if stood_still:
-                self._custody.engine.call_soon(self.look_soon)
+        self._answer()
         for _ in range(_AT_ONCE):
             if self._is_draining or not self._has_place:
                 return
@@ -275,6 +272,7 @@ class Intake:
             if not self._waiting:
                 return
             delivery = self._waiting.popleft()
+            self._answer()
             if delivery.is_claimed or delivery.leased_until <= self._custody.engine.clock.monotonic():
                 continue  # it was handed back meanwhile, or somebody else may have it
             if self._places is None and not delivery.claim():
@@ -284,6 +282,12 @@ class Intake:
             if delivery.is_settled:  # handed back by the engine's thread in between: nobody takes it off the list then
                 self.given.pop(delivery.tag, None)
         self._pump_soon()
+
+    def _answer(self) -> None:
+        """The consumer takes what has come."""
+        since, self._unanswered_since = self._unanswered_since, None
+        if since is not None and self._custody.engine.clock.monotonic() - since > _STANDS_STILL / 2:
+            self._custody.engine.call_soon(self.look_soon)  # who found it standing still, or was about to
 
     @property
     def _has_place(self) -> bool:

@@ -7,6 +7,7 @@ import signal
 import time
 
 import psutil
+import pytest
 from harness import body, until
 
 
@@ -43,6 +44,7 @@ def test_a_stop_while_children_are_recycled_leaves_nothing_in_flight(start_worke
     assert queues.left() == 400 - ended
 
 
+@pytest.mark.long
 def test_a_child_that_is_killed_as_it_tells_how_it_ended_keeps_no_others_from_being_heard_in_a_drain(
     start_worker, queues
 ):

@@ -286,7 +286,10 @@ def test_told_to_begin_anew_it_drains_and_begins_anew_as_the_same_process(pool, 
 
 
 @pytest.mark.parametrize("pool", ["threads", pytest.param("prefork", marks=pytest.mark.long)])
-@pytest.mark.parametrize("signals", [(signal.SIGHUP, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP)])
+@pytest.mark.parametrize(
+    "signals",
+    [(signal.SIGHUP, signal.SIGTERM), pytest.param((signal.SIGTERM, signal.SIGHUP), marks=pytest.mark.long)],
+)
 def test_told_to_begin_anew_and_to_stop_it_stops(pool, signals, start_worker, queues, monkeypatch):
     monkeypatch.setattr(Worker, "celery", (str(Path(sys.executable).with_name("celery")),))
     queues.server.create_queue("sluice")
@@ -301,11 +304,12 @@ def test_told_to_begin_anew_and_to_stop_it_stops(pool, signals, start_worker, qu
     assert worker.notes("end") == ["running"]
 
 
+@pytest.mark.parametrize("left", ["executor", pytest.param("thread", marks=pytest.mark.long)])
 @pytest.mark.parametrize("pool", ["threads", pytest.param("solo", marks=pytest.mark.long)])
-def test_threads_that_tasks_have_left_keep_nobody_from_the_end(pool, start_worker, queues):
+def test_threads_that_tasks_have_left_keep_nobody_from_the_end(pool, left, start_worker, queues):
     queues.server.create_queue("sluice")
     worker = start_worker("-P", pool, environment={"SLUICE_DRAIN_TIMEOUT": "2"})
-    queues.send(body("probe.leave_thread", ["name"]))
+    queues.send(body("probe.leave_thread", [left]))
     queues.wait_until_empty()
     worker.signal()
     assert worker.ended() == 0

@@ -28,6 +28,7 @@ def test_nothing_is_lost_nothing_runs_twice_and_all_goes_on_after_whatever_was_a
     life.check()
 
 
+@pytest.mark.long
 def test_a_fault_that_lasts_is_told_once_and_asked_about_without_haste(start_worker, queues):
     queues.server.create_queue("sluice")
     worker = start_worker("-P", "solo")

@@ -84,6 +84,7 @@ def test_in_a_drain_a_task_is_told_of_its_soft_limit_once(told, start_worker, qu
     assert "Traceback" not in worker.log
 
 
+@pytest.mark.long
 def test_when_the_consumer_begins_anew_nothing_waits_behind_a_task_that_runs(start_worker, queues):
     """Celery takes all children for idle then."""
     queues.server.create_queue("sluice")

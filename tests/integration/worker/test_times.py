@@ -81,6 +81,7 @@ def test_what_is_due_later_than_sqs_can_delay_comes_by_hops_and_holds_nobody_up(
     until(lambda: queues.left() == 20, "queue with nothing left but what is far off")
 
 
+@pytest.mark.long
 def test_none_is_lost_if_the_worker_dies_between_sending_and_deleting_and_none_runs_twice(start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
     environment = HOPS | {"SLUICE_VISIBILITY_TIMEOUT": "30"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from fake_engine import delivery as message_received
 from fake_sqs import World
 
 from app.outcome import DONE, RETURNED
@@ -105,6 +106,24 @@ def test_while_the_consumer_stands_still_nothing_more_is_received():
     world.engine.advance(5)
     assert len(world.given) == 100
     assert max(each.receive_count for each in world.given) == 2
+
+
+def test_a_consumer_that_takes_one_after_the_other_in_one_go_does_not_stand_still():
+    """As solo does, which runs each task as it takes it; messages come meanwhile."""
+    world, still = World(slots=20, most=20), []
+
+    def run(each):
+        each.enter_pool(limit=None)
+        world.engine.clock.advance(0.4)
+        world.intake.deliver([message_received(world.custody, world.intake)])
+        world.engine.clock.advance(0.4)
+        still.append(world.intake.stands_still)
+        each.settle(DONE)
+
+    world.intake._give = run
+    world.intake.deliver([message_received(world.custody, world.intake) for _ in range(20)])
+    world.intake._pump()
+    assert still == [False] * 10
 
 
 def test_who_comes_after_hears_of_each_place_that_is_free_again():

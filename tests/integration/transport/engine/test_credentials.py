@@ -161,7 +161,9 @@ def test_each_source_is_found_and_what_expires_is_got_from_it_anew(aws, start_en
         until(lambda: is_answered(caller.call()), "answer with the new ones", 10)
 
 
-@pytest.mark.parametrize("source", ["assume_role", "web_identity", "container", "instance"])
+@pytest.mark.parametrize(
+    "source", ["assume_role", "web_identity", pytest.param("container", marks=pytest.mark.long), "instance"]
+)
 def test_a_source_that_refuses_while_a_worker_starts_is_waited_for(aws, start_engine, source):
     aws.issuer.refuses = "{}"
     getattr(aws, source)()
