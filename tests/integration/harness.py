@@ -44,6 +44,19 @@ def plain_environment():
     return {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "AWS_", "FLOWER_"))}
 
 
+def python(*arguments, **environment):
+    """Run Python in the project's folder, with nothing of Sluice and AWS in its environment but this; how it ended."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**plain_environment(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def environment_of(server):
     """A worker's environment for a server: a local one, or an AWS account (`make test-aws`)."""
     if hasattr(server, "worker_environment"):
@@ -299,35 +312,30 @@ class Queues:
 
     def bodies(self, name):
         """The bodies of all messages that can be received."""
-        found = []
-        while messages := self.client.receive_message(
-            QueueUrl=self.url(name), MaxNumberOfMessages=10, VisibilityTimeout=600
-        ).get("Messages"):
-            found += [message["Body"] for message in messages]
-        return found
+        return [message["Body"] for message in self._receive_all(name)]
 
     def beside(self, names, name="sluice"):
         """For a failed check to say: the visible messages that are no tasks of these names, and their receives."""
         found = []
-        while messages := self.client.receive_message(
-            QueueUrl=self.url(name), MaxNumberOfMessages=10, VisibilityTimeout=600, AttributeNames=["All"]
-        ).get("Messages"):
-            for message in messages:
-                task = json.loads(json.loads(message["Body"])["body"])[0][0]
-                if task not in names:
-                    found.append((task, message["MessageId"], message["Attributes"]))
+        for message in self._receive_all(name, AttributeNames=["All"]):
+            task = json.loads(json.loads(message["Body"])["body"])[0][0]
+            if task not in names:
+                found.append((task, message["MessageId"], message["Attributes"]))
         return f"{found}; {self.server.queues}; {self.server.counts}"
 
     def letters(self, name):
         """The bodies of all messages of a dead-letter queue, each with what its attribute says of why."""
         found = []
-        while messages := self.client.receive_message(
-            QueueUrl=self.url(name), MaxNumberOfMessages=10, VisibilityTimeout=600, MessageAttributeNames=["All"]
-        ).get("Messages"):
-            for message in messages:
-                note = message.get("MessageAttributes", {}).get("sluice", {}).get("StringValue")
-                found.append((message["Body"], note and json.loads(note)))
+        for message in self._receive_all(name, MessageAttributeNames=["All"]):
+            note = message.get("MessageAttributes", {}).get("sluice", {}).get("StringValue")
+            found.append((message["Body"], note and json.loads(note)))
         return found
+
+    def _receive_all(self, name, **more):
+        """All messages that can be received."""
+        asked = {"QueueUrl": self.url(name), "MaxNumberOfMessages": 10, "VisibilityTimeout": 600, **more}
+        while messages := self.client.receive_message(**asked).get("Messages"):
+            yield from messages
 
     def wait_until_empty(self, name="sluice", within=WITHIN):
         until(lambda: self.left(name) == 0, lambda: f"empty queue: {self.server.queues}", within)

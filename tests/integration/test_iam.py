@@ -5,11 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-import subprocess
-import sys
 
 import pytest
-from harness import HERE, ROOT, body, plain_environment, until
+from harness import HERE, ROOT, body, python, until
 
 from app.testing.sqs.faults import Fault
 
@@ -61,20 +59,8 @@ class Guard:
 
 
 def run(command, server):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", *command],
-        cwd=ROOT,
-        env={
-            **plain_environment(),
-            "PYTHONPATH": str(HERE),
-            "AWS_ENDPOINT_URL_SQS": server.endpoint_url,
-            "SLUICE_QUEUE": "orders",
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = {"PYTHONPATH": str(HERE), "AWS_ENDPOINT_URL_SQS": server.endpoint_url, "SLUICE_QUEUE": "orders"}
+    done = python("-W", "ignore", *command, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from importlib.metadata import version
 
-from harness import ROOT, plain_environment
+from harness import ROOT, python
 
 
 def test_it_says_what_is_in_force_and_no_password():
@@ -18,15 +16,7 @@ def test_it_says_what_is_in_force_and_no_password():
         "SLUICE_CONTROL_URL": "redis://user:a-password@127.0.0.1:6399/0",
         "SLUICE_RESULT_URL": "redis://user:a-password@127.0.0.1:6399/1",
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "app", "report"],
-        cwd=ROOT,
-        env={**plain_environment(), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = python("-m", "celery", "-A", "app", "report", **environment)
     assert done.returncode == 0, done.stderr
     facts = dict(re.findall(r"^(\S+(?: \S+)*)  +(.+)$", done.stdout, re.MULTILINE))
     assert facts["checkout"].startswith(str(ROOT))

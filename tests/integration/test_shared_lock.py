@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 
-from harness import HERE, ROOT, body, plain_environment
+from harness import HERE, body, python
 
 #: Before anything else is imported.
 PATCHED = """
@@ -20,17 +18,9 @@ PATCHED = """
 
 
 def run(program):
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(PATCHED) + textwrap.dedent(program)],
-        cwd=ROOT,
-        env=plain_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-4000:]
-    return result.stdout
+    done = python("-c", textwrap.dedent(PATCHED) + textwrap.dedent(program))
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
 
 
 def test_greenlets_and_a_thread_that_log_all_come_to_their_end():
@@ -109,10 +99,8 @@ def test_logging_has_it_whatever_handlers_there_were_and_come():
 
 def test_without_gevent_logging_is_left_alone():
     program = "import logging; from app import native; print(type(logging._lock), type(logging.Handler().lock))"
-    said = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=plain_environment(), capture_output=True, text=True, check=True
-    ).stdout
-    assert said == "<class '_thread.RLock'> <class '_thread.RLock'>\n"
+    done = python("-c", program)
+    assert (done.returncode, done.stdout) == (0, "<class '_thread.RLock'> <class '_thread.RLock'>\n"), done.stderr
 
 
 #: Runs before anything else in a worker: makes gevent's locks tell when threads of the system's share one.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import redis
-from harness import ROOT, Events, body, plain_environment, until
+from harness import Events, body, python, until
 
 
 @pytest.fixture
@@ -138,15 +135,7 @@ def test_whatever_is_published_there_does_not_end_a_worker(workers, valkey, cont
 
 
 def test_without_a_link_inspect_says_what_is_missing(sqs_server):
-    done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "app", "inspect", "ping"],
-        cwd=ROOT,
-        env={**plain_environment(), **sqs_server.environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = python("-m", "celery", "-A", "app", "inspect", "ping", **sqs_server.environment)
     assert done.returncode != 0
     assert "set SLUICE_CONTROL_URL to a Valkey or Redis" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from harness import HERE, ROOT, plain_environment
+from harness import HERE, ROOT, python
 
 PROGRAM = Path(__file__).parent / "producers.py"
 
@@ -18,20 +16,8 @@ def run(sqs_server):
     sqs_server.create_queue("sluice")
 
     def run(*arguments, **environment):
-        done = subprocess.run(
-            [sys.executable, str(PROGRAM), *arguments],
-            cwd=ROOT,
-            env={
-                **plain_environment(),
-                "PYTHONPATH": f"{ROOT}:{HERE}",
-                "AWS_ENDPOINT_URL_SQS": sqs_server.endpoint_url,
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        own = {"PYTHONPATH": f"{ROOT}:{HERE}", "AWS_ENDPOINT_URL_SQS": sqs_server.endpoint_url}
+        done = python(PROGRAM, *arguments, **{**own, **environment})
         assert (done.returncode, done.stderr) == (0, "")
         return json.loads(done.stdout)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from harness import HERE, ROOT, body, plain_environment, profile, until
+from harness import HERE, body, profile, python, until
 from proxy import ForwardProxy
 
 CALLS = (
@@ -113,13 +111,6 @@ def wait_until_empty(server):
 def send(environment):
     """`delay` in a plain program."""
     own = {name: value for name, value in environment.items() if value is not None}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", "import probe; probe.work.delay('from-outside')"],
-        cwd=ROOT,
-        env={**plain_environment(), "PYTHONPATH": str(HERE), **own},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    program = "import probe; probe.work.delay('from-outside')"
+    done = python("-W", "ignore", "-c", program, **{"PYTHONPATH": str(HERE), **own})
     assert (done.returncode, done.stderr) == (0, "")

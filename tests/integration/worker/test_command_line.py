@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
-from harness import ROOT, plain_environment
+from harness import python
 
 #: Flower is not among them, nor what it imports: its own command is loaded by Celery whatever we do.
 HEAVY = {"boto3", "botocore", "pydantic", "gevent", "app.celery", "app.transport", "app.control", "settings"}
@@ -14,15 +11,7 @@ HEAVY = {"boto3", "botocore", "pydantic", "gevent", "app.celery", "app.transport
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_it_imports_nothing_heavy_of_ours(option):
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "celery", option],
-        cwd=ROOT,
-        env=plain_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = python("-X", "importtime", "-m", "celery", option)
     assert done.returncode == 0
     assert "queues" in done.stdout or option == "--version"
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
-from harness import HERE, ROOT, plain_environment
+from harness import HERE, python
 
 STOCK = """
 import sys
@@ -23,15 +21,7 @@ app.send_task("probe.work", ["from-stock-late"], queue="sluice", countdown=1)
 
 
 def run(code, *arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, *arguments],
-        cwd=ROOT,
-        env={**plain_environment(), "PYTHONPATH": str(HERE), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return python("-W", "ignore", "-c", code, *arguments, **{"PYTHONPATH": str(HERE), **environment})
 
 
 def test_delay_in_a_plain_program_makes_the_missing_queue_here_and_sends(sqs_server, queues):
