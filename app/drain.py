@@ -181,6 +181,7 @@ class Drain:
         # at its end has all the time it takes.
         self._gives_up_at = max(self._deadline, self._clock() + _KILL)
         self._is_over = True
+        atexit.unregister(self._ends)  # of a worker before it in this process
         atexit.register(self._ends)
         if self._was_told:
             _end_for_good()  # whatever SIGHUP has said since

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from billiard.einfo import ExceptionInfo
+from celery.concurrency.base import BasePool
 from celery.exceptions import WorkerShutdown, WorkerTerminate
 from gevent import GreenletExit
 
@@ -39,7 +40,16 @@ def _call(target: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return True, ExceptionInfo(), None
 
 
-def in_time(accept: Callable[..., None]) -> Callable[..., None]:
+class Contained(BasePool):
+    """The part of a pool that begins no task too late, and hears of the end of each: of those without processes."""
+
+    def on_apply(self, target: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Run it."""
+        options["accept_callback"] = _in_time(options["accept_callback"])
+        return super().on_apply(contained(target), *args, **options)
+
+
+def _in_time(accept: Callable[..., None]) -> Callable[..., None]:
     """What a pool calls just before a task, as a function that lets none begin which has waited there for too long."""
     request: Any = getattr(accept, "__self__", None)
 

@@ -6,26 +6,16 @@ run in the hub, which cannot wait: the worker died of it, and its messages were 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from celery.concurrency import gevent as celerys
 from gevent import get_hub, getcurrent
 
-from app.pools.contained import contained, in_time
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from app.pools.contained import Contained
 
 
-class TaskPool(celerys.TaskPool):
+class TaskPool(Contained, celerys.TaskPool):
     """The pool as Celery's worker knows it."""
 
     def on_stop(self) -> None:
         """Wait for the tasks, where one can wait; the worker waits once more when it ends."""
         if getcurrent() is not get_hub():
             super().on_stop()
-
-    def on_apply(self, target: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Run it in a greenlet."""
-        options["accept_callback"] = in_time(options["accept_callback"])
-        return super().on_apply(contained(target), *args, **options)

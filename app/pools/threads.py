@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from celery.concurrency import thread
 from celery.worker import state
 
-from app.pools.contained import contained, in_time
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from app.pools.contained import Contained
 
 
-class TaskPool(thread.TaskPool):
+class TaskPool(Contained, thread.TaskPool):
     """The pool as Celery's worker knows it."""
 
     def on_stop(self) -> None:
@@ -22,8 +17,3 @@ class TaskPool(thread.TaskPool):
             self.executor.shutdown(wait=False)
         else:
             super().on_stop()
-
-    def on_apply(self, target: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """Run it in a thread."""
-        options["accept_callback"] = in_time(options["accept_callback"])
-        return super().on_apply(contained(target), *args, **options)
