@@ -9,29 +9,29 @@ them by another signal.
 from __future__ import annotations
 
 import contextlib
-import io
+import logging
 import os
 import select
 import signal
-import struct
 from functools import partial
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from billiard import pool as billiards
 from billiard.common import _shutdown_cleanup, terminate_handler_fired
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import TimeLimitExceeded
-from billiard.reduction import ForkingPickler
 from celery.concurrency import asynpool, prefork
 
 from app import outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
+
+logger = logging.getLogger(__name__)
 
 #: Ends a child as SIGTERM does elsewhere: the task's `finally` blocks run.
 _END_CHILD = signal.SIGUSR2
@@ -88,6 +88,20 @@ def _end_child(_: int, frame: FrameType | None) -> None:
 class ResultHandler(asynpool.ResultHandler):
     """Reads what the children say."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        #: What is half read of each child. The event loop may end meanwhile, and who reads on must not begin anew.
+        self._half_read: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+    def _recv_message(self, add_reader: Any, fd: int, callback: Any) -> Iterator[None]:
+        """Read one message of one child, or the rest of it; yields when there is nothing to be read at the moment."""
+        child = self.fileno_to_outq[fd]
+        reading = self._half_read.pop(child, None) or super()._recv_message(add_reader, fd, callback)
+        for _ in reading:
+            self._half_read[child] = reading
+            yield
+            del self._half_read[child]
+
     def _flush_outqueue(self, fd: int, remove: Any, process_index: Any, on_state_change: Any) -> Any:
         """At the end, read one message of one child.
 
@@ -100,34 +114,20 @@ class ResultHandler(asynpool.ResultHandler):
             _is_readable(process_index, _LISTEN)  # by any: then the round goes on at once
             return None
         try:
-            message = _message(fd, child)
-        except Exception:  # noqa: BLE001 - it is none, or there is none: this child is not heard any more
+            is_alive = True
+            for _ in self._recv_message(_add_no_reader, fd, on_state_change):
+                if not _is_readable([fd], _LISTEN) and not is_alive:
+                    return remove(fd)
+                is_alive = child._is_alive()  # noqa: SLF001 - what it has written is all there by the next look
+        except (EOFError, OSError):
             return remove(fd)
-        on_state_change(message)
+        except Exception:
+            logger.exception("What a child process said could not be taken in")
         return None
 
 
-def _message(fd: int, child: Any) -> Any:
-    """What a child has written, or is just writing, as billiard's connections write it: its length, then the message.
-
-    Raises:
-        EOFError: the child is dead, and has not written all of it.
-    """
-    (length,) = struct.unpack("!i", _bytes(fd, 4, child))
-    return ForkingPickler.loadbuf(io.BytesIO(_bytes(fd, length, child)))
-
-
-def _bytes(fd: int, count: int, child: Any) -> bytes:
-    read = b""
-    while len(read) < count:
-        is_alive = child._is_alive()  # noqa: SLF001 - asked first: what it has written is all there then
-        if _is_readable([fd], _LISTEN):
-            if not (more := os.read(fd, count - len(read))):
-                raise EOFError
-            read += more
-        elif not is_alive:
-            raise EOFError
-    return read
+def _add_no_reader(*_: Any) -> None:
+    """The event loop has ended."""
 
 
 def _is_readable(descriptors: Iterable[int], timeout: float) -> bool:

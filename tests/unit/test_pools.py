@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pickle
+import struct
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +14,7 @@ from celery.concurrency import asynpool as celerys
 from app import outcome, pools
 from app.pools import prefork
 from app.pools.contained import contained
-from app.pools.prefork import AsynPool, TaskPool
+from app.pools.prefork import AsynPool, ResultHandler, TaskPool
 
 
 def test_a_prefork_pool_that_has_ended_has_no_places():
@@ -49,3 +53,88 @@ def test_time_limits_are_what_is_left_of_them_when_the_event_loop_begins_anew(ag
     monkeypatch.setattr(prefork, "monotonic", lambda: 100.0 + age)
     pool.register_with_event_loop(None)
     assert told == [(job, *limits)]
+
+
+class Child:
+    """One end of a pipe as a child process has it, and the parent's reader of it."""
+
+    def __init__(self):
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self.is_alive = True
+        self.heard, self._readers = [], {}
+        self.handler = ResultHandler(*[None] * 9, fileno_to_outq={self.reader: self}, on_process_alive=None)
+        self.handler.on_state_change = self.heard.append
+
+    def _is_alive(self):
+        return self.is_alive
+
+    def write(self, data):
+        os.write(self._writer, data)
+
+    def loop_begins(self):
+        """An event loop, which knows nothing of an earlier one."""
+        hub = SimpleNamespace(add_reader=self._add, remove_reader=self._readers.pop)
+        self.handler.register_with_event_loop(hub)
+        self._readers = {self.reader: lambda: self.handler.handle_event(self.reader)}
+
+    def _add(self, descriptor, call, *arguments):
+        self._readers[descriptor] = call.__next__ if hasattr(call, "__next__") else lambda: call(*arguments)
+
+    def loop_reads(self):
+        with contextlib.suppress(StopIteration):
+            self._readers[self.reader]()
+
+    def flush(self):
+        """At the end; whether it is to be heard further."""
+        removed = []
+        self.handler._flush_outqueue(self.reader, removed.append, {self.reader: self}, self.heard.append)
+        return not removed
+
+
+@pytest.fixture
+def child(monkeypatch):
+    monkeypatch.setattr(prefork, "_LISTEN", 0.0)
+    child = Child()
+    yield child
+    os.close(child.reader)
+    os.close(child._writer)
+
+
+def written(message):
+    data = pickle.dumps(message)
+    return struct.pack("!i", len(data)) + data
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, -1])
+@pytest.mark.parametrize("who_reads_on", ["drain", "loop"])
+def test_what_the_event_loop_has_half_read_of_a_child_is_read_on(child, who_reads_on, cut):
+    first, second = written(["first"]), written(["second"])
+    child.loop_begins()
+    child.write(first[:cut])
+    child.loop_reads()
+    assert child.heard == []
+    if who_reads_on == "loop":
+        child.loop_begins()
+    read = child.loop_reads if who_reads_on == "loop" else child.flush
+    child.write(first[cut:] + second)
+    read()
+    read()
+    assert child.heard == [["first"], ["second"]]
+
+
+def test_a_child_that_died_as_it_wrote_is_not_heard_further(child):
+    """Others may hold its pipe open: its end does not come."""
+    child.write(written(["whole"]) + written(["half"])[:-1])
+    child.is_alive = False
+    assert child.flush()
+    assert not child.flush()
+    assert child.heard == [["whole"]]
+
+
+def test_what_cannot_be_read_keeps_nothing_else_from_being_heard(child, caplog):
+    child.write(struct.pack("!i", 3) + b"odd" + written(["after"]))
+    assert child.flush()
+    assert child.flush()
+    assert child.heard == [["after"]]
+    assert "could not be taken in" in caplog.text
