@@ -111,6 +111,10 @@ def not_understood(action: str) -> Failure:
     return Failure(Kind.PASSING, "NotUnderstood", f"{action} was answered with something else than SQS answers")
 
 
+def _not_sent(error: Exception) -> Failure:
+    return Failure(Kind.PASSING, "NotSent", type(error).__name__)
+
+
 def first_line(text: str) -> str:
     """As much of what others say as goes into a log."""
     return text.strip().partition("\n")[0][:_LONGEST_DETAIL]
@@ -163,7 +167,12 @@ class Calls:
         """
         within = MARGIN if within is None else within
         give_up_at = self._clock.monotonic() + within
-        call = _Call(action, json.dumps(parameters).encode(), done, wait + within, give_up_at)
+        try:
+            body = json.dumps(parameters).encode()
+        except MemoryError as error:
+            self._unsent.append((_Call(action, b"", done, 0.0, give_up_at), _not_sent(error)))
+            return
+        call = _Call(action, body, done, wait + within, give_up_at)
         if self._is_ready():
             self._send(call)
         else:
@@ -200,10 +209,18 @@ class Calls:
             return
         request = Request(self._account.url, signed, call.body, call.timeout)
         try:
-            self._http.send(request, lambda answer: self._tell(call, self._read(call.action, answer)))
+            self._http.send(request, lambda answer: self._answered(call, answer))
         except Exception as error:
             logger.exception("%s could not be sent", call.action)
-            self._unsent.append((call, Failure(Kind.PASSING, "NotSent", type(error).__name__)))
+            self._unsent.append((call, _not_sent(error)))
+
+    def _answered(self, call: _Call, answer: Answer) -> None:
+        try:
+            content = self._read(call.action, answer)
+        except Exception as error:  # as where there is no memory for it
+            logger.exception("What %s was answered could not be read", call.action)
+            content = Failure(Kind.PASSING, "NotRead", type(error).__name__)
+        self._tell(call, content)
 
     @staticmethod
     def _tell(call: _Call, answer: dict[str, Any] | Failure) -> None:

@@ -7,6 +7,7 @@ that is four times the requests (measured: 10 in flight, 10 ms each, 380 a secon
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,10 @@ _KEEPALIVE_AFTER, _KEEPALIVE_EVERY = 20, 10
 _KEPT = 64
 #: Bytes of one answer: ten messages of 1 MiB, each character of them escaped.
 _LONGEST_ANSWER = 64 * 2**20
+#: curl's number for how long it keeps a bundle of certificates that it has read (pycurl has no name for it), and the
+#: seconds: by itself it would be a day, in which a new authority in the bundle is not known.
+#: https://curl.se/libcurl/c/CURLOPT_CA_CACHE_TIMEOUT.html
+_CA_CACHE_TIMEOUT, _KEEPS_BUNDLE = 321, 60
 #: Seconds that one wait takes at most where sockets are hidden from us.
 _BLIND_WAIT = 0.02
 #: Seconds by which one may wake up later than one was to, without that saying anything.
@@ -110,6 +115,13 @@ class _Transfer:
             return 0
         self.chunks.append(chunk)
         return len(chunk)
+
+    def answer(self, status: int) -> Answer:
+        """What came, as one; who waits for it must hear of it also where there is no memory for that."""
+        try:
+            return Answer(status, b"".join(self.chunks))
+        except MemoryError:
+            return Answer(0, b"", "there is no memory for the answer")
 
 
 class Http:
@@ -234,7 +246,7 @@ class Http:
     def _end(self, transfer: _Transfer, failure: str | None) -> None:
         curl = transfer.curl
         del self._transfers[curl]
-        status = int(curl.getinfo(pycurl.RESPONSE_CODE)) if failure is None else 0
+        answer = Answer(0, b"", failure) if failure else transfer.answer(int(curl.getinfo(pycurl.RESPONSE_CODE)))
         if transfer.is_curls:
             self._multi.remove_handle(curl)
             self._curls -= 1
@@ -243,7 +255,7 @@ class Http:
             self._idle.append(curl)
         else:
             curl.close()
-        transfer.done(Answer(status, b"" if failure else b"".join(transfer.chunks), failure))
+        transfer.done(answer)
 
     def _new_curl(self) -> Any:
         curl = pycurl.Curl()
@@ -265,6 +277,8 @@ class Http:
         if self._route.ca_bundle:
             curl.setopt(pycurl.CAINFO, self._route.ca_bundle)
             curl.setopt(pycurl.PROXY_CAINFO, self._route.ca_bundle)
+        with contextlib.suppress(pycurl.error):  # a libcurl that has no such option keeps no bundle
+            curl.setopt(_CA_CACHE_TIMEOUT, _KEEPS_BUNDLE)
         curl.setopt(pycurl.SOCKOPTFUNCTION, self._sockets.opened)
         return curl
 

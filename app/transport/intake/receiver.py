@@ -241,8 +241,8 @@ class Receiver:
         self._in_flight -= 1
         self._custody.receives_in_flight -= 1
         self._window.release(reservation)
-        messages = answer if isinstance(answer, Failure) else messages_in(answer)
         try:
+            messages = answer if isinstance(answer, Failure) else messages_in(answer)
             if isinstance(messages, Failure):
                 self._failed(messages)
             else:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 from proxy import ForwardProxy
 from wire import read_request
 
-from app.transport.engine import Kind
+from app.transport.engine import Kind, http
 
 
 @pytest.fixture
@@ -72,6 +73,18 @@ def test_a_bundle_that_is_not_there_is_named(variables, start_engine):
     failure = start_engine().call()
     assert failure.kind is Kind.PASSING
     assert "/nowhere/ca.pem" in failure.detail
+
+
+def test_a_bundle_that_is_replaced_is_read_again(variables, start_engine, strict_sqs_server, own_tls, tmp_path):
+    """By itself libcurl keeps it for a day, and authorities change while a worker runs."""
+    monkeypatch.setattr(http, "_KEEPS_BUNDLE", 0)
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(Path(own_tls[1].ca_bundle).read_bytes())
+    variables(AWS_CA_BUNDLE=bundle)
+    caller = start_engine()
+    assert caller.call().detail.startswith("the server's certificate is not trusted")
+    bundle.write_bytes(bundle.read_bytes() + Path(strict_sqs_server.ca_file).read_bytes())
+    assert is_answered(caller.call())
 
 
 def test_a_server_that_speaks_no_tls_is_a_failure(variables, start_engine, start_server):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.transport.engine import Failure, Kind
+from app.transport.engine import Failure, Kind, calls
 from app.transport.engine.calls import MARGIN, Calls
 from app.transport.engine.http import Answer
 
@@ -210,3 +210,22 @@ def test_what_cannot_be_signed_or_sent_fails_in_the_next_turn(setting, monkeypat
     assert setting.answers[2:] == [Failure(Kind.PASSING, "NotSent", "MemoryError")]
     setting.call()
     assert len(setting.http.sent) == 1
+
+
+def test_what_there_is_no_memory_for_is_a_failure_that_may_pass_and_is_told_once(setting, monkeypatch, caplog):
+    """Else who asked would wait for ever: a queue would be received no more."""
+
+    def no_memory(_):
+        raise MemoryError
+
+    monkeypatch.setattr(calls.json, "loads", no_memory)
+    setting.call()
+    setting.http.answer(body=b'{"Messages": []}')
+    assert setting.answers == [Failure(Kind.PASSING, "NotRead", "MemoryError")]
+    assert "could not be read" in caplog.text
+
+    monkeypatch.setattr(calls.json, "dumps", no_memory)
+    setting.call()
+    assert len(setting.answers) == 1
+    setting.calls.turn()
+    assert setting.answers[1:] == [Failure(Kind.PASSING, "NotSent", "MemoryError")]
