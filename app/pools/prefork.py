@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 _END_CHILD = signal.SIGUSR2
 #: Seconds to wait for any child to say something, at the end; and until what should have been done is done.
 _LISTEN, _AT_ONCE = 0.05, 0.001
+#: Seconds between two looks at whether children have ended, beside those for a reason.
+_LONGEST_LOOK = 5.0
 
 _one_at_a_time = Lock()
 
@@ -102,6 +104,18 @@ class ResultHandler(asynpool.ResultHandler):
             yield
             del self._half_read[child]
 
+    def hear_out(self, child: Any) -> None:
+        """A child is dead: take in all that it has said before."""
+        reader = child.outq._reader  # noqa: SLF001
+        while not reader.closed and self.fileno_to_outq.get(reader.fileno()) is child and _is_readable([reader], 0.0):
+            try:
+                for _ in self._recv_message(_add_no_reader, reader.fileno(), self.on_state_change):
+                    return  # it has not written more of it
+            except (EOFError, OSError):
+                return
+            except Exception:
+                logger.exception("What a child process said could not be taken in")
+
     def _flush_outqueue(self, fd: int, remove: Any, process_index: Any, on_state_change: Any) -> Any:
         """At the end, read one message of one child.
 
@@ -130,7 +144,7 @@ def _add_no_reader(*_: Any) -> None:
     """The event loop has ended."""
 
 
-def _is_readable(descriptors: Iterable[int], timeout: float) -> bool:
+def _is_readable(descriptors: Iterable[Any], timeout: float) -> bool:
     """Whether one of them has something to be read, or has ended; waits for it up to `timeout` seconds."""
     poll = select.poll()
     for descriptor in list(descriptors):
@@ -187,6 +201,64 @@ class AsynPool(asynpool.AsynPool):
     ResultHandler = ResultHandler
     TimeoutHandler = TimeoutHandler
 
+    #: Whether the system gave no process for the last child that was to be started.
+    _lacks_process = False
+
+    def did_start_ok(self) -> bool:
+        """Whether any child lives: Celery asks as its event loop begins, and ends the worker if not.
+
+        Its own says no as soon as one has died, as by a machine that is short of memory at that moment.
+        """
+        return any(child._is_alive() for child in self._pool)  # noqa: SLF001
+
+    def _event_process_exit(self, hub: Any, proc: Any) -> None:
+        """A child has ended. The system may say so a moment before it can be waited for: then look again, soon.
+
+        Celery's own leaves that to a look every five seconds, in which the child's place is empty.
+        """
+        super()._event_process_exit(hub, proc)
+        self._look_after(proc, hub, _AT_ONCE)
+
+    def _look_after(self, proc: Any, hub: Any, delay: float) -> None:
+        if proc in self._pool and delay < _LONGEST_LOOK:
+            hub.call_later(delay, self._look_again, proc, hub, delay)
+
+    def _look_again(self, proc: Any, hub: Any, delay: float) -> None:
+        self.maintain_pool()
+        self._look_after(proc, hub, 2 * delay)
+
+    def _repopulate_pool(self, exitcodes: Any) -> None:
+        """Start children in the place of those that have ended.
+
+        Where the system gives no process (a limit on them, no memory), the worker goes on with the children there are,
+        and tries again with the pool's next look, in at most five seconds. Billiard's own leaves one in the pool that
+        was never born, and Celery takes the error for a lost connection, begins anew, and ends of that.
+        """
+        if self._lacks_process and not _can_fork():
+            return
+        try:
+            super()._repopulate_pool(exitcodes)
+        except (OSError, MemoryError) as error:
+            for child in [each for each in self._pool if each._popen is None]:  # noqa: SLF001
+                self._pool.remove(child)
+                self._process_cleanup_queues(child)
+            if not self._lacks_process:
+                logger.error(  # noqa: TRY400 - the traceback would say nothing more
+                    "The system gives no process for a child (%s): %d of %d run; it is asked again every few seconds",
+                    error,
+                    len(self._pool),
+                    self._processes,
+                )
+            self._lacks_process = True
+        else:
+            if self._lacks_process:
+                logger.warning("The system gives processes again: %d children run", len(self._pool))
+            self._lacks_process = False
+
+    def process_flush_queues(self, proc: Any) -> None:
+        """A child is dead: take in what it has said. Celery's own begins in the middle of what is half read."""
+        self._result_handler.hear_out(proc)
+
     def register_with_event_loop(self, hub: Any) -> None:
         """The event loop begins, or begins anew, which has cost it all timers: also those of the tasks that run."""
         super().register_with_event_loop(hub)
@@ -241,6 +313,18 @@ class AsynPool(asynpool.AsynPool):
         # The request itself, and not one of its id: a task may have been sent twice.
         if (request := getattr(job._callback, "__self__", None)) is not None:  # noqa: SLF001
             request.hand_back()
+
+
+def _can_fork() -> bool:
+    """Whether the system gives a process now. Billiard's own way to try leaves two descriptors behind each time."""
+    try:
+        pid = os.fork()
+    except OSError:
+        return False
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return True
 
 
 def _terminate(process: Any) -> None:

@@ -138,3 +138,38 @@ def test_what_cannot_be_read_keeps_nothing_else_from_being_heard(child, caplog):
     assert child.flush()
     assert child.heard == [["after"]]
     assert "could not be taken in" in caplog.text
+
+
+def test_a_child_that_cannot_be_waited_for_yet_is_looked_after_until_it_can_be():
+    """Its end of the pipe is closed a moment before the system says that it is dead."""
+    pool, child, timers, looks = AsynPool.__new__(AsynPool), SimpleNamespace(), [], []
+    pool._pool = [child]
+    pool.maintain_pool = lambda: looks.append(len(looks)) or (len(looks) == 3 and pool._pool.remove(child))
+    hub = SimpleNamespace(call_later=lambda *call: timers.append(call))
+    pool._event_process_exit(hub, child)
+    while timers:
+        _, call, *arguments = timers.pop()
+        call(*arguments)
+    assert len(looks) == 3
+
+
+def test_one_that_lives_on_without_it_is_not_looked_after_for_ever():
+    pool, child, timers, delays = AsynPool.__new__(AsynPool), SimpleNamespace(), [], []
+    pool._pool, pool.maintain_pool = [child], lambda: None
+    pool._event_process_exit(SimpleNamespace(call_later=lambda *call: timers.append(call)), child)
+    while timers:
+        delay, call, *arguments = timers.pop()
+        delays.append(delay)
+        call(*arguments)
+    assert sum(delays) < 10
+
+
+def test_what_a_dead_child_has_half_written_is_nothing_and_the_rest_is_taken_in(child):
+    child.outq = SimpleNamespace(_reader=SimpleNamespace(closed=False, fileno=lambda: child.reader))
+    child.loop_begins()
+    child.write(written(["first"])[:5])
+    child.loop_reads()
+    child.write(written(["first"])[5:] + written(["second"]) + written(["third"])[:-1])
+    child.handler.hear_out(child)
+    child.handler.hear_out(child)
+    assert child.heard == [["first"], ["second"]]

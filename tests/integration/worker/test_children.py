@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from harness import body, until
+
+HERE = Path(__file__).parents[1]
 
 
 def children(worker):
@@ -71,12 +74,69 @@ def test_a_sigterm_to_a_child_is_its_hosts_and_ends_no_task(start_worker, queues
     assert worker.notes("start") == ["running"]
 
 
+#: In a worker: what goes wrong with its children, in the moment before its event loop begins.
+TROUBLE = """
+import os, signal, time
+from celery import signals
+
+def killed(pool):
+    os.kill(pool[0].pid, signal.SIGKILL)
+    time.sleep(0.2)
+
+def no_process(pool):
+    fork = os.fork
+    def refuse():
+        os.fork = fork
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    os.fork = refuse
+
+@signals.worker_ready.connect(weak=False)
+def ready(sender, **_):
+    {trouble}(sender.controller.pool._pool._pool)
+"""
+
+
+@pytest.fixture
+def start_in_trouble(start_worker, tmp_path):
+    def start(trouble):
+        (tmp_path / "trouble.py").write_text(TROUBLE.replace("{trouble}", trouble))
+        environment = {"PYTHONPATH": f"{tmp_path}:{HERE}", "SLUICE_TASK_MODULES": "tasks,probe,trouble"}
+        return start_worker("-P", "prefork", "-c", 2, environment=environment)
+
+    return start
+
+
+def test_a_child_that_is_killed_as_the_worker_starts_is_replaced(start_in_trouble, queues):
+    queues.server.create_queue("sluice")
+    worker = start_in_trouble("killed")
+    queues.send(body("probe.work", ["one", 1.0]), body("probe.work", ["other", 1.0]))
+    worker.wait_for_notes("end", ["one", "other"])
+    until(lambda: len(children(worker)) == 2, "two children")
+    assert worker.log.count("exited with") == 1
+    assert worker.stop() == 0
+
+
+def test_where_the_system_gives_no_process_the_worker_goes_on_with_those_there_are(start_in_trouble, queues):
+    queues.server.create_queue("sluice")
+    worker = start_in_trouble("no_process")
+    queues.send(body("probe.work", ["runs", 2.0]), body("probe.work", ["runs-too", 2.0]))
+    worker.wait_for_notes("start", ["runs", "runs-too"])
+    [dies, _] = children(worker)
+    os.kill(dies, signal.SIGKILL)
+    worker.wait_for("The system gives no process for a child")
+    worker.wait_for("The system gives processes again: 2 children run")
+    queues.wait_until_empty()
+    assert len(worker.notes("start")) == len(worker.notes("end")) + 1 == 3
+    assert worker.stop() == 0
+
+
 def test_children_killed_again_and_again_lose_nothing(start_worker, queues):
     queues.server.create_queue("sluice", max_receives=100)
     names = [f"n{n}" for n in range(60)]
     for name in names:
         queues.server.fill("sluice", 1, body("probe.work", [name, 0.05]))
-    worker = start_worker("-P", "prefork", "-c", 3, environment={"SLUICE_RETRY_BACKOFF": "0.1"})
+    environment = {"SLUICE_RETRY_BACKOFF": "0.1", "SLUICE_MAX_WORKER_LOSSES": "100"}
+    worker = start_worker("-P", "prefork", "-c", 3, environment=environment)
     ends = time.monotonic() + 60
     kills = 0
     while queues.left() and time.monotonic() < ends:
