@@ -77,7 +77,6 @@ def test_a_bundle_that_is_not_there_is_named(variables, start_engine):
 
 def test_a_bundle_that_is_replaced_is_read_again(variables, start_engine, strict_sqs_server, own_tls, tmp_path):
     """By itself libcurl keeps it for a day, and authorities change while a worker runs."""
-    monkeypatch.setattr(http, "_KEEPS_BUNDLE", 0)
     bundle = tmp_path / "bundle.pem"
     bundle.write_bytes(Path(own_tls[1].ca_bundle).read_bytes())
     variables(AWS_CA_BUNDLE=bundle)
