@@ -14,18 +14,15 @@ import os
 import select
 import signal
 from functools import partial
-from threading import Lock
-from time import monotonic
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
-from billiard import pool as billiards
 from billiard.common import _shutdown_cleanup, terminate_handler_fired
 from billiard.einfo import ExceptionInfo
-from billiard.exceptions import TimeLimitExceeded
 from celery.concurrency import asynpool, prefork
 
 from app import outcome
+from app.pools.limits import TimeLimits, TimeoutHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,8 +36,6 @@ _END_CHILD = signal.SIGUSR2
 _LISTEN, _AT_ONCE = 0.05, 0.001
 #: Seconds between two looks at whether children have ended, beside those for a reason.
 _LONGEST_LOOK = 5.0
-
-_one_at_a_time = Lock()
 
 
 class Worker(asynpool.Worker):
@@ -152,48 +147,6 @@ def _is_readable(descriptors: Iterable[Any], timeout: float) -> bool:
     return bool(poll.poll(timeout * 1000))
 
 
-class TimeoutHandler(billiards.TimeoutHandler):
-    """Tells a task of its soft time limit, and kills it at its hard one; each once.
-
-    While the pool is stopped two threads look after the limits, Celery's by the timers and the main one by the clock,
-    and neither knows of the other.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._told: WeakSet[Any] = WeakSet()
-        self._killed: WeakSet[Any] = WeakSet()
-
-    def on_soft_timeout(self, job: Any) -> None:
-        """Tell it. A second time would cut short what it does to put things in order."""
-        if _is_first(job, self._told):
-            super().on_soft_timeout(job)
-
-    def on_hard_timeout(self, job: Any) -> None:
-        """Kill it, and only then say so: its message goes back by that. Billiard's own does it the other way round."""
-        if job.ready() or not _is_first(job, self._killed):
-            return
-        process, _ = self._process_by_pid(job._worker_pid)  # noqa: SLF001 - as billiard's own, here and below
-        if process is not None:
-            self._trywaitkill(process)
-        try:
-            raise TimeLimitExceeded(job._timeout)  # noqa: SLF001, TRY301
-        except TimeLimitExceeded:
-            job._set(job._job, (False, ExceptionInfo()))  # noqa: SLF001
-        job.handle_timeout(soft=False)
-
-    def is_killed(self, job: Any) -> bool:
-        """Whether its hard limit has killed it, which is said in a moment."""
-        return job in self._killed
-
-
-def _is_first(job: Any, done: WeakSet[Any]) -> bool:
-    with _one_at_a_time:
-        is_first = job not in done
-        done.add(job)
-        return is_first
-
-
 class AsynPool(asynpool.AsynPool):
     """The processes, and what is written to them and read from them."""
 
@@ -259,19 +212,13 @@ class AsynPool(asynpool.AsynPool):
         """A child is dead: take in what it has said. Celery's own begins in the middle of what is half read."""
         self._result_handler.hear_out(proc)
 
-    def register_with_event_loop(self, hub: Any) -> None:
+    def _create_timelimit_handlers(self, hub: Any) -> None:
         """The event loop begins, or begins anew, which has cost it all timers: also those of the tasks that run."""
-        super().register_with_event_loop(hub)
-        now = monotonic()
-        for job in list(self._cache.values()):
-            if (began := getattr(job, "_time_accepted", None)) is None or job.ready():
-                continue
-            soft, hard = job._soft_timeout or self.soft_timeout, job._timeout or self.timeout  # noqa: SLF001 - as billiard's own
-            job._on_timeout_cancel = self.on_timeout_cancel  # noqa: SLF001
-            # Never 0, which billiard takes for no limit. Of a soft one that is over a task is not told again.
-            soft = soft and max(_AT_ONCE, began + soft - now)
-            hard = hard and max((soft or 0.0) + _AT_ONCE, began + hard - now)
-            self.on_timeout_set(job, soft, hard)
+        limits = TimeLimits(
+            self._cache, call_later=hub.call_later, on_soft=self.on_soft_timeout, on_hard=self.on_hard_timeout
+        )
+        self.on_timeout_set, self.on_timeout_cancel = limits.begun, None
+        limits.look()
 
     def on_job_process_lost(self, job: Any, pid: int, exitcode: int) -> None:
         """A child has died with its task: what a time limit has killed is told by that."""

@@ -75,6 +75,13 @@ def test_a_bundle_that_is_not_there_is_named(variables, start_engine):
     assert "/nowhere/ca.pem" in failure.detail
 
 
+@pytest.fixture
+def no_bundle_kept(monkeypatch):
+    """Not for the minute for which it is kept."""
+    monkeypatch.setattr(http, "_KEEPS_BUNDLE", 0)
+
+
+@pytest.mark.usefixtures("no_bundle_kept")
 def test_a_bundle_that_is_replaced_is_read_again(variables, start_engine, strict_sqs_server, own_tls, tmp_path):
     """By itself libcurl keeps it for a day, and authorities change while a worker runs."""
     bundle = tmp_path / "bundle.pem"
