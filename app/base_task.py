@@ -52,7 +52,9 @@ class Request(CeleryRequest):
         #: What becomes of it unless it is done.
         self._outcome = outcome.retry()
         hard, soft = self.time_limits
-        hard, soft = hard or self.task.time_limit, soft or self.task.soft_time_limit
+        # As text, too: limits come from environments and command lines, and most pools cannot reckon with that.
+        hard = float(hard or self.task.time_limit or 0) or None
+        soft = float(soft or self.task.soft_time_limit or 0) or None
         in_force = hard or self._app.conf.task_time_limit
         if (hard and not soft) or (soft and in_force and soft >= in_force):
             # Under prefork the hard limit's time only begins to run when the soft one's is over, and that would be
@@ -107,8 +109,8 @@ class Request(CeleryRequest):
             return on_success(self, result, **more)
 
         def enter_pool(self: Request, pool: Any, **more: Any) -> Any:
-            self.enter_pool()
             try:
+                self.enter_pool()
                 return execute_using_pool(self, pool, **more)
             except TaskRevokedError:
                 self.end()

@@ -42,6 +42,9 @@ def kept_by_ours(request: type[CeleryRequest]) -> type[CeleryRequest]:
 class Consumer(CeleryConsumer):
     """What takes messages from the transport and gives them to the pool."""
 
+    #: The most messages held, as Celery keeps it; 0: no limit.
+    initial_prefetch_count: int
+
     def __init__(self, *args: Any, **options: Any) -> None:
         #: The connection's, and those of earlier ones: their tasks may still run.
         self._transport: Any = None
@@ -66,6 +69,17 @@ class Consumer(CeleryConsumer):
         if self._is_draining:  # told to stop before there was this connection
             transport.begin_drain(self._tell)
         return connection
+
+    def _update_prefetch_count(self, index: int = 0) -> Any:
+        """The pool has grown or shrunk by so many places.
+
+        Celery's own goes by `num_processes`, which under gevent is how many tasks run now, and does nothing where that
+        is none: a pool that was shrunk to no place and grown again got no message any more.
+        """
+        if self.initial_prefetch_count:  # else there is no limit
+            self.initial_prefetch_count = max(1, places(self.pool)) * self.prefetch_multiplier
+            self._update_qos_eventually(index)
+        self._transport.fill_places()
 
     def _places(self) -> int:
         """How many tasks the pool runs at once, beside those of earlier connections."""

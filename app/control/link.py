@@ -103,10 +103,13 @@ class ControlLink:
         """Have `sink` called, in another thread, with each payload of the topic; see `Subscriber.subscribe`."""
         return self._subscriber.subscribe(self._prefix + topic, sink, wait=wait)
 
-    def take_over(self, topic: str, sink: Callable[[str], None]) -> None:
-        """Have `sink` called, in the place of all others, with each further payload of a topic that is listened to."""
+    def take_over(self, topic: str, sink: Callable[[str], None]) -> bool:
+        """Have `sink` called, in the place of all others, with each further payload of a topic.
+
+        False: nobody listens to it.
+        """
         self._heirs[topic] = sink
-        self._subscriber.take_over(self._prefix + topic, sink)
+        return self._subscriber.take_over(self._prefix + topic, sink)
 
     def hand_on(self, topic: str, payload: str) -> None:
         """Give what came for somebody who left it unread to who took over from them, if anybody did."""

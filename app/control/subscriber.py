@@ -82,13 +82,15 @@ class Subscriber:
                 if self._line is not None:
                     self._ask(self._line, "unsubscribe", topic)
 
-    def take_over(self, topic: str, sink: Callable[[str], None]) -> None:
-        """Have `sink` get, in the place of all others, what comes from now on, if anybody listens to the topic.
+    def take_over(self, topic: str, sink: Callable[[str], None]) -> bool:
+        """Have `sink` get, in the place of all others, what comes from now on; False: nobody listens to the topic.
 
         One step, so that each payload goes either to them or to `sink`; without a lock, for signal handlers.
         """
-        if topic in self._sinks:
-            self._sinks[topic] = [sink]
+        if topic not in self._sinks:
+            return False
+        self._sinks[topic] = [sink]
+        return True
 
     def listen(self) -> float:
         """Hand out what arrives until nobody listens or a fork is near; the seconds to wait after it failed, else 0."""

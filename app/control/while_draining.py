@@ -54,8 +54,12 @@ class WhileDraining(bootsteps.StartStopStep):
         signals.worker_shutting_down.connect(self._take_over)
 
     def close(self, _: Any) -> None:
-        """The worker is about to stop, which not every time a signal has said."""
-        self._take_over()
+        """The worker is about to stop, which not every time a signal has said.
+
+        Under gevent Celery's remote control has ended by then, where it was that which said so.
+        """
+        if self._link is not None and not self._link.take_over(self._topic, self._answer):
+            self._link.subscribe(self._topic, self._answer, wait=0.0)
 
     def shutdown(self, _: Any) -> None:
         """The pool has stopped."""

@@ -139,3 +139,18 @@ def test_without_a_link_inspect_says_what_is_missing(sqs_server):
     assert done.returncode != 0
     assert "set SLUICE_CONTROL_URL to a Valkey or Redis" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("pool", ["gevent", pytest.param("prefork", marks=pytest.mark.long)])
+def test_a_pool_that_was_shrunk_to_no_place_and_grown_again_gets_messages(
+    pool, start_worker, queues, valkey, controller
+):
+    queues.server.create_queue("sluice")
+    worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_CONTROL_URL": valkey.url})
+    control = controller(valkey).control
+    until(lambda: control.ping(timeout=1, limit=1), "answer")
+    for change in (control.pool_shrink, control.pool_grow):
+        [answer] = change(2, reply=True, timeout=5, limit=1)
+        assert "ok" in next(iter(answer.values()))
+    queues.send(body("probe.work", ["after"]))
+    worker.wait_for_notes("end", ["after"])

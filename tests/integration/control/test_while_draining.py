@@ -87,6 +87,19 @@ def test_where_a_task_cannot_be_killed_it_is_seen_and_goes_on_and_each_worker_an
     assert other.is_alive
 
 
+@pytest.mark.parametrize("pool", ["gevent", pytest.param("prefork", marks=pytest.mark.long)])
+def test_a_worker_that_was_told_to_stop_by_its_control_link_goes_on_answering(pool, start, queues, control):
+    worker = start(pool, "-c", 2)
+    until(lambda: control.ping(timeout=1, limit=1), "answer")
+    queues.send(body("probe.work", ["endless", 300.0], id="endless"))
+    worker.wait_for_notes("start", ["endless"])
+    control.shutdown()
+    worker.wait_for("Got shutdown from remote")
+    until(lambda: control.revoke("endless", terminate=True, reply=True, timeout=1, limit=1), "answer to a revoke")
+    assert worker.ended() == 0
+    assert queues.left() == 0
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("pool", ["prefork", "gevent"])
 def test_what_is_revoked_in_the_moment_of_the_signal_is_revoked(pool, start, queues, control):
