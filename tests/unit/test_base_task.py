@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 
 import pytest
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import Terminated, WorkerLostError
 from celery import Celery
 from celery.concurrency.base import BasePool
-from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded, TaskRevokedError
 from celery.worker.request import create_request_cls
 
 from app import outcome
@@ -109,6 +110,8 @@ def test_a_task_may_allow_them(app):
         ({"soft_time_limit": 870}, {"timelimit": [10, None]}, (10, 9)),
         ({"time_limit": 5}, {"timelimit": [None, 2]}, (5, 2)),
         ({"soft_time_limit": 1200}, {}, (None, 870)),
+        ({"time_limit": "20", "soft_time_limit": "10"}, {}, (20, 10)),
+        ({"time_limit": "5"}, {}, (5, 4.5)),
         ({}, {"timelimit": [None, 1200]}, (None, 870)),
     ],
 )
@@ -260,6 +263,19 @@ def test_and_so_does_one_that_is_revoked_before_it_begins(app):
     delivery.request.on_accepted(1, 0.0)
     delivery.request.on_success((0, "result", 0.1))
     assert delivery.settled == ["ack"]
+
+
+def test_what_goes_wrong_before_the_pool_has_a_task_gives_its_place_back_and_the_message_comes_again(app, caplog):
+    def fail(**_):
+        raise TypeError("odd")
+
+    request, settled = Delivery(app).request, []
+    intake = SimpleNamespace(ended=lambda _: None)
+    request.delivery = SimpleNamespace(enter_pool=fail, intake=intake, settle=settled.append)
+    with pytest.raises(TaskRevokedError):  # the only one for which Celery's worker does so
+        request.execute_using_pool(Pool())
+    assert settled == [retry(reason="TypeError")]
+    assert "could not be given" in caplog.text
 
 
 def test_a_failure_that_the_store_of_results_does_not_take_is_settled_all_the_same(app, monkeypatch):
