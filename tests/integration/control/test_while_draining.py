@@ -74,6 +74,8 @@ def test_where_a_task_cannot_be_killed_it_is_seen_and_goes_on_and_each_worker_an
     until(lambda: worker.notes("start"), "start")
     [name] = worker.notes("start")
     tell_all(worker)
+    worker.wait_for("Warm shutdown")
+    until(lambda: control.ping(["one@here"], timeout=1, limit=1), "answer while it drains")
 
     answers = control.ping(timeout=2)
     assert sorted(name for answer in answers for name in answer) == ["one@here", "two@here"]
