@@ -13,7 +13,7 @@ from app.transport.options import Options
 
 def test_a_plain_consumer_gets_a_message_at_once_whatever_its_headers_mean_to_celery(queues):
     queues.server.create_queue("sluice")
-    due = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=3)
+    due = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=30)
     queues.send(body("probe.work", headers={"eta": due.isoformat()}))
     options = Options(endpoint_url=queues.server.endpoint_url, region="us-east-1", wait=1)
     with Connection("sqs://", transport=Transport, transport_options={"sqs": options}) as connection:

@@ -210,28 +210,25 @@ def test_calls_go_on_while_new_ones_are_got_from_a_slow_source(aws, start_engine
     aws.issuer.may_answer.clear()
     time.sleep(0.3)
     slowest, asked, issued = 0.0, len(aws.issuer.requests), len(aws.issuer.issued)
-    for _ in range(50):
+    end, calls_since = time.monotonic() + 10, 0
+    while calls_since < 20:
         begun = time.monotonic()
+        assert begun < end
         assert is_answered(caller.call())
         slowest = max(slowest, time.monotonic() - begun)
-        if len(aws.issuer.requests) > asked:
-            break
-    for _ in range(20):
-        begun = time.monotonic()
-        assert is_answered(caller.call())
-        slowest = max(slowest, time.monotonic() - begun)
-    assert slowest < 0.5
-    assert len(aws.issuer.requests) == asked + 1
+        calls_since += len(aws.issuer.requests) > asked
+    assert slowest < 1.5  # botocore waits for 2 s until it asks a container once more
+    assert asked < len(aws.issuer.requests) <= asked + 3
     assert len(aws.issuer.issued) == issued
     aws.issuer.may_answer.set()
-    until(lambda: len(aws.issuer.issued) == issued + 1, "new ones")
+    until(lambda: len(aws.issuer.issued) > issued, "new ones")
     assert is_answered(caller.call())
 
 
 def test_a_first_answer_that_takes_its_time_is_waited_for(aws, start_engine):
     aws.container()
-    caller = start_engine()
     aws.issuer.may_answer.clear()
+    caller = start_engine()
     for _ in range(5):
         caller.send("ListQueues")
     time.sleep(0.5)
@@ -253,8 +250,9 @@ def test_a_source_that_refuses_says_so_in_one_line_and_is_asked_now_and_then(aws
     assert "It does not match." in failure.detail
     assert secret not in str(failure)
     begun = time.monotonic()
-    while (took := time.monotonic() - begun) < 1.0:
+    while time.monotonic() - begun < 1.0:
         assert not is_answered(caller.call())
+    took = time.monotonic() - begun
     assert len(aws.issuer.requests) <= 3 + took / 0.3
     assert secret not in caplog.text
     aws.issuer.refuses = None

@@ -46,12 +46,12 @@ def wait_for(count):
 engine.start()
 engine.call_soon(begin)
 wait_for(20)
-slowest = 0.0
+took = []
 for n in range(FORKS):
     wait_for(len(answers) + 1)
     begun = monotonic()
     pid = os.fork()
-    slowest = max(slowest, monotonic() - begun)
+    took.append(monotonic() - begun)
     if pid == 0:
         {end}
     assert os.waitstatus_to_exitcode(waitpid(pid, 0)[1]) == 0, n
@@ -62,7 +62,8 @@ deadline = monotonic() + 20
 while len(engine._http) and monotonic() < deadline:
     time.sleep(0.01)
 refused = [str(answer) for answer in answers if answer != {{}}]
-print(len(at_the_moment), set(at_the_moment), refused[:3], len(engine._http), slowest < 0.4)
+quick = sorted(took)[-3] < 0.4  # two may have waited for the CPU
+print(len(at_the_moment), set(at_the_moment), refused[:3], len(engine._http), quick)
 assert engine.stop(5)
 """
 
@@ -157,7 +158,8 @@ while not entries:
     names.turn()
     time.sleep(0.01)
 time.sleep(0.2)
-print(entries, len(wakes), [round(seconds, 1) for seconds in took])
+# Of the others, one may have waited for the CPU.
+print(entries, len(wakes), 0.4 < took[0] < 2.5, sorted(took[1:])[-2] < 0.25, sum(took[1:]) < 1.5)
 """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
@@ -167,7 +169,7 @@ print(entries, len(wakes), [round(seconds, 1) for seconds in took])
         timeout=60,
         check=False,
     )
-    assert (done.stdout, done.stderr) == ("['slow.example:80:127.0.0.1'] 1 [0.5, 0.0, 0.0, 0.0, 0.0]\n", "")
+    assert (done.stdout, done.stderr) == ("['slow.example:80:127.0.0.1'] 1 True True True\n", "")
 
 
 def test_a_child_does_not_hold_the_parents_connections_open(start_server, start_loop):

@@ -136,7 +136,7 @@ def test_who_says_nothing_more_is_given_up_at_the_deadline_and_waiting_costs_not
     for _ in range(10):
         loop.send(server.url, timeout=1.0)
     answers = loop.wait_for(10)
-    assert 1.0 <= time.monotonic() - begun < 2.0
+    assert 1.0 <= time.monotonic() - begun < 4.0
     assert {answer.failure.partition(" (")[0] for answer in answers} == {"no answer in time"}
     assert loop.turns < 100
     assert cpu() - used < 0.2
@@ -153,7 +153,7 @@ def test_a_trickle_ends_at_the_deadline_too(start_server, loop):
 
     begun = time.monotonic()
     assert loop.post(start_server(serve).url, timeout=1.0).failure.startswith("no answer in time")
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 4.0
 
 
 def test_who_takes_no_connection_is_given_up_after_the_connects_own_time(loop, monkeypatch):
@@ -233,17 +233,22 @@ def test_an_idle_engine_sleeps_whatever_becomes_of_its_connections(start_server,
 
 
 def test_many_in_flight_are_each_answered_once_and_handles_are_not_kept_for_ever(start_server, loop):
-    gate = threading.Event()
+    gate, arrived = threading.Event(), []
 
     def serve(connection):
         while read_request(connection):
-            gate.wait(10)
+            arrived.append(1)
+            gate.wait(20)
             connection.sendall(OK)
 
     server = start_server(serve)
     for _ in range(150):
         loop.send(server.url, timeout=20.0)
-    loop.turn_for(0.3)
+    end = time.monotonic() + 10
+    while len(arrived) < 150:
+        assert time.monotonic() < end, len(arrived)
+        loop.turn(0.05)
+    loop.turn_for(0.2)
     assert len(loop.http) == 150
     turns, used = loop.turns, cpu()
     loop.turn_for(0.5)

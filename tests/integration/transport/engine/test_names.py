@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from harness import until
 from wire import answer_all
 
 from app.transport.engine.http import Answer, Http
@@ -35,6 +36,13 @@ class Directory:
 
     def post(self, server, **options):
         return self.loop.post(f"http://sqs.example:{server.port}/", **options)
+
+    def turn_until_told(self):
+        """Until the answer to what it was asked has been taken in."""
+        end = time.monotonic() + 5
+        while any(name.is_asked for name in self.names._known.values()):
+            assert time.monotonic() < end
+            self.loop.turn(0.05)
 
 
 @pytest.fixture
@@ -93,7 +101,7 @@ def test_an_address_where_nobody_is_home_is_passed_over(directory, start_server)
     begun = time.monotonic()
     with nobody_home(server.port):
         assert directory.post(server, timeout=20.0) == GOOD
-    assert time.monotonic() - begun < 6
+    assert time.monotonic() - begun < 12
 
 
 def test_addresses_of_ipv6_are_taken(directory, start_server):
@@ -116,9 +124,11 @@ def test_new_addresses_are_taken_after_a_minute(directory, start_server, manual_
     directory.addresses = ("127.0.0.4",)
     assert directory.post(moved).failure.startswith("nobody answers there")
     manual_clock.advance(60)
-    directory.post(moved)  # with the old ones still, while the new ones are asked for
-    directory.loop.turn_for(0.2)
-    assert directory.post(moved) == GOOD
+    end = time.monotonic() + 5
+    while directory.post(moved) != GOOD:  # with the old ones still, while the new ones are asked for
+        assert time.monotonic() < end
+        directory.loop.turn(0.05)
+    assert len(directory.asked) == 2
 
 
 def test_the_old_ones_are_used_as_long_as_the_name_server_is_away(directory, start_server, manual_clock):
@@ -126,18 +136,18 @@ def test_the_old_ones_are_used_as_long_as_the_name_server_is_away(directory, sta
     directory.addresses = ("127.0.0.1",)
     assert directory.post(server) == GOOD
     directory.addresses = socket.gaierror(-3, "Temporary failure in name resolution")
-    for _ in range(3):
+    for asked in (2, 3, 4):
         manual_clock.advance(60)
         assert directory.post(server) == GOOD
-        directory.loop.turn_for(0.1)
-    assert len(directory.asked) == 4
+        directory.turn_until_told()
+        assert len(directory.asked) == asked
 
 
 def test_a_name_that_is_not_known_fails_at_once(directory, start_server):
     directory.addresses = socket.gaierror(-2, "Name or service not known")
     begun = time.monotonic()
     assert directory.post(start_server()) == Answer(0, b"", "the name cannot be resolved")
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 3
 
 
 def test_a_slow_name_server_holds_up_only_those_who_need_it_and_nothing_spins(directory, start_server, manual_clock):
@@ -165,5 +175,4 @@ def test_a_name_of_this_machine_is_looked_up_by_the_system_and_no_thread_stays(s
     before = len(list(Path("/proc/self/task").iterdir()))
     assert loop.post(f"http://{host_name}:{server.port}/") == GOOD
     server.close()
-    time.sleep(0.1)
-    assert len(list(Path("/proc/self/task").iterdir())) <= before
+    until(lambda: len(list(Path("/proc/self/task").iterdir())) <= before, "end of the threads", 5)
