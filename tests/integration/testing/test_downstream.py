@@ -67,10 +67,10 @@ def test_latency_does_not_queue_requests_behind_each_other(start, http):
 
 def test_a_limit_is_told_with_a_time_to_come_back(start, http):
     _, url = start("--rate-limit", "60/m")
-    answers = [http.request("POST", f"{url}/events", json={"id": str(n)}) for n in range(3)]
+    answers = [http.request("POST", f"{url}/events", json={"id": str(n)}) for n in range(10)]
     assert answers[0].status == 201
-    assert answers[-1].status == 429
-    assert answers[-1].headers["Retry-After"] == "1"
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert refused.headers["Retry-After"] == "1"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

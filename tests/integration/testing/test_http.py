@@ -258,10 +258,13 @@ def test_the_socket_knows_of_a_goodbye_before_the_event_loop_does(politely, is_t
 
 
 def test_closing_lets_the_answer_in_work_end_and_cuts_off_what_is_late():
+    begun, go = asyncio.Semaphore(0), asyncio.Event()
+
     async def handler(request: Request) -> Response:
+        begun.release()
         if request.body == b"never":
             await request.gone()
-        await asyncio.sleep(0.05)
+        await go.wait()
         return echo(request)
 
     async def test():
@@ -269,9 +272,11 @@ def test_closing_lets_the_answer_in_work_end_and_cuts_off_what_is_late():
             async with client(server) as (idle, _):
                 writer.write(post(b"soon"))
                 late.write(post(b"never"))
-                await asyncio.sleep(0.02)
-                closing = asyncio.create_task(server.close(timeout=0.3))
+                for _ in range(2):
+                    await begun.acquire()
+                closing = asyncio.create_task(server.close(timeout=1.0))
                 assert await idle.read() == b""
+                go.set()
                 _, headers, body = await answer(reader)
                 assert (headers["connection"], body) == ("close", b"POST /x soon")
                 with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
@@ -286,16 +291,20 @@ def test_closing_lets_the_answer_in_work_end_and_cuts_off_what_is_late():
 
 def test_after_the_last_answer_nothing_more_is_answered():
     """What was pipelined behind it goes elsewhere: the client was told so."""
+    begun, go = asyncio.Event(), asyncio.Event()
 
     async def handler(request: Request) -> Response:
-        await asyncio.sleep(0.05)
+        begun.set()
+        await go.wait()
         return echo(request)
 
     async def test():
         async with serving(handler) as server, client(server) as (reader, writer):
             writer.write(post(b"one") + post(b"two"))
-            await asyncio.sleep(0.02)
+            await begun.wait()
             closing = asyncio.create_task(server.close(timeout=2))
+            await asyncio.sleep(0)  # so that it has begun
+            go.set()
             _, headers, body = await answer(reader)
             assert (headers["connection"], body) == ("close", b"POST /x one")
             assert await reader.read() == b""
@@ -305,11 +314,11 @@ def test_after_the_last_answer_nothing_more_is_answered():
 
 
 def test_a_request_that_never_comes_whole_is_cut_off(monkeypatch):
-    monkeypatch.setattr(http, "SWEEP_EVERY", 0.02)
+    monkeypatch.setattr(http, "SWEEP_EVERY", 0.1)
 
     async def test():
         async with (
-            serving(echo, read_timeout=0.05) as server,
+            serving(echo, read_timeout=0.5) as server,
             client(server) as (reader, writer),
             client(server) as (idle, patient),
         ):
