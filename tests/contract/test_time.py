@@ -28,11 +28,11 @@ def test_a_receive_may_set_its_own_timeout(sqs):
 
 
 def test_a_timeout_can_be_extended_and_ended(sqs):
-    url = sqs.queue(VisibilityTimeout="1")
+    url = sqs.queue(VisibilityTimeout="5")
     sqs.send(url, "x")
     [message] = sqs.receive(url)
     sqs.client.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=30)
-    sqs.let_pass(1)
+    sqs.let_pass(5)
     assert sqs.bodies(url) == []
     sqs.client.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
     assert sqs.bodies(url) == ["x"]
