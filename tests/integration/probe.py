@@ -217,7 +217,7 @@ def watch_lease(self: Any, name: str, seconds: float, fails: bool = False) -> No
         raise RuntimeError("lost")
 
 
-@task(time_limit=0.5)
+@task(time_limit=1.0)
 def hang(name: str) -> None:
     note("start", name, time.time())
     time.sleep(60)
@@ -251,7 +251,7 @@ def hang_once(self: Any, name: str) -> None:
     note("end", name)
 
 
-@task(soft_time_limit=0.3, time_limit=20.0)
+@task(soft_time_limit=1.0, time_limit=20.0)
 def hang_softly(name: str) -> None:
     note("start", name, time.time())
     time.sleep(60)

@@ -26,7 +26,7 @@ import time
 from types import SimpleNamespace
 from app.drain import Drain
 
-drain = Drain(1.0)
+drain = Drain(4.0)
 drain._worker = SimpleNamespace(pool=SimpleNamespace(is_green=False), exitcode=7)
 drain.begin()
 for _ in range(10):
@@ -41,7 +41,8 @@ time.sleep(30)
 @pytest.mark.parametrize("pool", POOLS)
 def test_what_runs_finishes_and_what_waits_goes_back_at_once(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
-    worker = start_worker("-P", pool, "-c", 1)
+    # By default it would hold more than it runs only until the long task is a second old.
+    worker = start_worker("-P", pool, "-c", 1, environment={"SLUICE_PREFETCH_SECONDS": "60"})
     quick = [f"quick-{n}" for n in range(20)]  # so that the worker learns that it may hold more than it runs
     queues.send(*(body("probe.work", [name]) for name in quick))
     worker.wait_for_notes("end", quick)
@@ -119,7 +120,7 @@ def test_of_what_is_done_with_when_it_begins_none_begins_after_the_signal(pool, 
     queues.send(*(body("probe.work", [name]) for name in quick))
     worker.wait_for_notes("end", quick)
     for n in range(12):
-        queues.server.fill("sluice", 1, body("probe.work_once", [f"once-{n}", 1.5]))
+        queues.server.fill("sluice", 1, body("probe.work_once", [f"once-{n}", 3.0]))
     until(lambda: len(worker.notes("start")) >= len(quick) + 2, "two running tasks")
     worker.signal()
     began = worker.notes("start")
@@ -170,7 +171,7 @@ def test_a_cold_shutdown_kills_and_hands_back(pool, start_worker, queues):
 def test_in_a_cold_shutdown_what_cannot_be_killed_has_the_drains_time(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
     worker = start_worker("-P", pool, "-c", 1)
-    queues.send(body("probe.work", ["short", 1.5]), body("probe.work", ["waiting"]))
+    queues.send(body("probe.work", ["short", 3.0]), body("probe.work", ["waiting"]))
     worker.wait_for_notes("start", ["short"])
     worker.signal(signal.SIGQUIT)
     assert worker.ended(within=15) == 0
@@ -199,6 +200,7 @@ def test_a_second_signal_shortens_the_drain(start_worker, queues):
     queues.send(body("probe.work", ["endless", 300.0]))
     worker.wait_for_notes("start", ["endless"])
     worker.signal()
+    worker.wait_for("Warm shutdown")
     time.sleep(2.5)  # sooner, it counts as the same: a host tells the group, and a parent its child
     assert worker.is_alive
     worker.signal()
@@ -224,7 +226,7 @@ def test_a_signal_to_the_whole_group_under_load_loses_and_repeats_nothing(pool, 
     queues.server.configure(round_trip=0.005)
     names = [f"n{n}" for n in range(400)]
     for name in names:
-        queues.server.fill("sluice", 1, body("probe.work", [name, 0.01]))
+        queues.server.fill("sluice", 1, body("probe.work", [name, 0.05]))
     for _ in range(3):
         worker = start_worker("-P", pool, "-c", 4)
         done = len(worker.notes("end"))
@@ -277,7 +279,7 @@ def test_told_to_begin_anew_it_drains_and_begins_anew_as_the_same_process(pool, 
     worker = start_worker("-P", pool, "-c", 2)
     names = [f"long-{n}" for n in range(5)]
     queues.send(*(body("probe.work", [name, 1.5]) for name in names))
-    until(lambda: len(worker.notes("start")) == 2, "two running tasks")
+    until(lambda: len(worker.notes("start")) >= 2, "two running tasks")
     worker.signal(signal.SIGHUP)
     queues.wait_until_empty()
     assert sorted(worker.notes("end")) == names
@@ -370,7 +372,7 @@ def test_a_start_that_fails_hands_back_what_was_received_and_leaves_no_process(p
 
 def test_celerys_soft_shutdown_lets_tasks_end_before_the_cold_one_kills_and_hands_back(start_worker, queues):
     queues.server.create_queue("sluice", max_receives=50)
-    settings = {"PROBE_SETTINGS": json.dumps({"worker_soft_shutdown_timeout": 4.0})}
+    settings = {"PROBE_SETTINGS": json.dumps({"worker_soft_shutdown_timeout": 6.0})}
     worker = start_worker("-P", "prefork", "-c", 2, environment=settings | {"SLUICE_VISIBILITY_TIMEOUT": "600"})
     queues.send(body("probe.work", ["short", 2]), body("probe.work", ["long", 60]))
     worker.wait_for_notes("start", ["short", "long"])

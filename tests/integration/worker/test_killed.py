@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 
 import pytest
@@ -24,7 +25,7 @@ def fill(queues, count, seconds):
 
 
 def test_the_children_of_a_killed_parent_end_and_no_more_runs_again_than_was_in_work(start_worker, queues):
-    names = fill(queues, 80, 0.2)
+    names = fill(queues, 60, 0.4)
     first = start_worker("-P", "prefork", "-c", PLACES, environment=LEASE)
     until(lambda: len(first.notes("end")) >= 20, "work")
     first.signal(signal.SIGKILL)
@@ -67,12 +68,14 @@ def test_a_worker_that_is_killed_again_and_again_works_all_off(pool, start_worke
 def test_a_worker_that_was_halted_past_its_leases_settles_nothing_that_another_one_has(pool, start_worker, queues):
     """Of two tasks one ends well when the worker goes on, the other fails; both are by then in work elsewhere."""
     queues.server.create_queue("sluice", max_receives=100)
-    first = start_worker("-P", pool, "-c", 2, environment=LEASE)
-    queues.send(body("probe.watch_lease", ["well", 5.0]), body("probe.watch_lease", ["badly", 5.0, True]))
+    lease = {"SLUICE_VISIBILITY_TIMEOUT": "4"}
+    first = start_worker("-P", pool, "-c", 2, environment=lease)
+    queues.send(body("probe.watch_lease", ["well", 10.0]), body("probe.watch_lease", ["badly", 10.0, True]))
     first.wait_for_notes("start", ["well", "badly"])
     os.killpg(first.process.pid, signal.SIGSTOP)
-    second = start_worker("-P", pool, "-c", 2, environment=LEASE)
+    second = start_worker("-P", pool, "-c", 2, environment=lease)
     second.wait_for_notes("start", ["well", "badly"])
+    time.sleep(0.5)  # past its leases by its own reckoning too: in their last moment it would try to renew them
     os.killpg(first.process.pid, signal.SIGCONT)
 
     first.wait_for_notes("lost", ["well", "badly"])

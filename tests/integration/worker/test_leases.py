@@ -22,13 +22,13 @@ def remaining(worker):
 def test_a_task_longer_than_its_lease_runs_once_and_sees_it_renewed(pool, start_worker, queues):
     """Solo: the task blocks the main thread all the while."""
     queues.server.create_queue("sluice", max_receives=5)
-    worker = start_worker("-P", pool, "-c", 2, environment=LEASE)
-    queues.send(body("probe.watch_lease", ["long", 5.0]))
+    worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_VISIBILITY_TIMEOUT": "4"})
+    queues.send(body("probe.watch_lease", ["long", 6.0]))
     worker.wait_for_notes("end", ["long"])
     queues.wait_until_empty()
     assert worker.notes("start") == ["long"]
-    assert 0 < min(remaining(worker)) < 1.2  # six tenths over, and some
-    assert 1.5 < max(remaining(worker)) <= 2.0
+    assert 0 < min(remaining(worker)) < 2.4  # more than half of it over
+    assert 3.0 < max(remaining(worker)) <= 4.0
     assert "lost" not in worker.log
 
 
@@ -49,7 +49,7 @@ def test_a_lease_that_cannot_be_renewed_is_lost_and_the_task_can_see_it(pool, st
     queues.send(body("probe.watch_lease", ["long", 20.0]))
     worker.wait_for_notes("lost", ["long"])
     worker.wait_for("is lost")
-    assert worker.log.count("is lost") == 1
+    assert worker.log.count("is lost") <= worker.notes("start").count("long")  # which may have come here again
 
 
 @pytest.mark.parametrize("pool", ["threads", pytest.param("solo", marks=pytest.mark.long)])
@@ -91,7 +91,7 @@ def test_a_worker_that_stood_still_past_its_leases_begins_nothing_that_it_held(s
 def test_an_answer_that_lay_here_while_the_worker_stood_still_is_not_taken_for_fresh(pool, start_worker, queues):
     """Somebody else may have had its message for long."""
     queues.server.create_queue("sluice")
-    queues.server.configure(round_trip=2.0)  # the answer is on its way for one second
+    queues.server.configure(round_trip=4.0)  # the answer is on its way for two seconds
     worker = start_worker("-P", pool, "-c", 1, environment={**LEASE, "SLUICE_POLL_WAIT": "20"})
     until(lambda: queues.server.queues["sluice"]["waiting_polls"], "receive")
     queues.server.fill("sluice", 1, body("probe.work", ["somebody's"]))
@@ -110,15 +110,16 @@ def test_an_answer_that_lay_here_while_the_worker_stood_still_is_not_taken_for_f
 
 @pytest.mark.long
 def test_what_could_begin_elsewhere_is_not_hoarded(start_worker, queues):
-    """Twenty tasks of five seconds on two workers with two places each: 25 seconds if nobody sits on any."""
+    """Twenty tasks of five seconds on two workers with two places each: 25 seconds if nobody sits on any.
+
+    That is when each works off ten: an eleventh would have waited behind others while a place was free elsewhere.
+    """
     queues.server.create_queue("sluice", max_receives=5)
-    for _ in range(2):
-        start_worker("-P", "prefork", "-c", 2)
-    began = time.monotonic()
+    workers = [start_worker("-P", "prefork", "-c", 2) for _ in range(2)]
     for n in range(20):
         queues.server.fill("sluice", 1, body("probe.work", [n, 5.0]))
-    queues.wait_until_empty(within=60)
-    assert time.monotonic() - began <= 30
+    queues.wait_until_empty(within=40)
+    assert [len(worker.notes("start")) for worker in workers] == [10, 10]
 
 
 @pytest.mark.long
@@ -130,8 +131,9 @@ def test_what_was_fetched_when_tasks_were_quick_goes_back_when_they_are_slow(sta
     queues.send(*(body("probe.work", [name]) for name in quick))
     first.wait_for_notes("end", quick)
     queues.server.fill("sluice", 20, body("probe.work", ["slow-{n}", 4.0]))
-    until(lambda: queues.server.queues["sluice"]["in_flight"] == 20, "all twenty with the first worker")
+    until(lambda: queues.server.queues["sluice"]["in_flight"] >= 12, "most of them with the first worker")
     other = start_worker("-P", "prefork", "-c", 2)
+    begun = len(first.notes("start")) - len(quick)
     queues.wait_until_empty(within=60)
     assert sorted(other.notes("start") + first.notes("start")[60:]) == sorted(f"slow-{n}" for n in range(20))
-    assert len(other.notes("start")) >= 8
+    assert len(other.notes("start")) >= (20 - begun) // 2 - 1  # of what had not begun when it came

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -89,7 +90,7 @@ def test_when_the_consumer_begins_anew_nothing_waits_behind_a_task_that_runs(sta
     """Celery takes all children for idle then."""
     queues.server.create_queue("sluice")
     worker = start_worker("-P", "prefork", "-c", 3, environment={"PROBE_FAILS": "connection"})
-    queues.send(body("probe.work", ["long", 10.0]), body("probe.work", ["another", 10.0]))
+    queues.send(body("probe.work", ["long", 30.0]), body("probe.work", ["another", 30.0]))
     worker.wait_for_notes("start", ["long", "another"])
     queues.send(body("probe.crash", []))
     worker.wait_for("re-establish")
@@ -123,11 +124,10 @@ def test_a_queue_of_its_own_bound_never_has_more_in_work_however_many_polls(pool
     queues.server.fill("sluice", 24, body("probe.work", ["n", 0.1]))
     environment = {"SLUICE_PREFETCH": "3", "SLUICE_POLLS_MIN": "4", "SLUICE_VISIBILITY_TIMEOUT": "345"}
     worker = start_worker("-P", pool, "-c", 8, environment=environment)
-    most = []
-    while queues.left():
-        most.append(len(worker.notes("start")) - len(worker.notes("end")))
-        time.sleep(0.01)
-    assert 0 < max(most) <= 3
+    queues.wait_until_empty()
+    noted = [line.split()[0] for line in worker.notes_file.read_text().splitlines()]
+    in_work = itertools.accumulate({"start": 1, "end": -1}[kind] for kind in noted)
+    assert 0 < max(in_work) <= 3
     assert len(worker.notes("end")) == 24
 
 

@@ -42,7 +42,7 @@ def test_user_code_hears_of_queues_parked_episodes_lost_leases_and_the_drain(poo
     queues.server.faults.remove(number)
     queues.wait_until_empty()
 
-    queues.send(body("probe.work", ["last", 1]))
+    queues.send(body("probe.work", ["last", 3]))
     worker.wait_for_notes("start", ["last"])
     assert worker.stop() == 0
 

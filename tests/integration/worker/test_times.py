@@ -37,13 +37,13 @@ def start_of(worker, name):
 def test_a_countdown_is_a_delay_of_sqs_and_the_task_runs_when_it_is_due(pool, start_worker, queues):
     queues.server.create_queue("sluice")
     worker = start_worker("-P", pool, "-c", 1)
+    began = time.time()
     queues.send(body("probe.send_later", ["later", 3]))
     until(lambda: queues.server.queues["sluice"]["delayed"] == 1, "delayed message")
-    sent = time.time()
     queues.send(body("probe.work", ["meanwhile"]))
     worker.wait_for_notes("end", ["meanwhile"])
     worker.wait_for_notes("end", ["later"])
-    assert 2.0 <= start_of(worker, "later") - sent <= 8.0
+    assert 3 <= start_of(worker, "later") - began <= 15
     assert worker.notes("start").count("later") == 1
     queues.wait_until_empty()
 
@@ -51,10 +51,13 @@ def test_a_countdown_is_a_delay_of_sqs_and_the_task_runs_when_it_is_due(pool, st
 def test_a_retry_waits_in_sqs_and_keeps_nobody_from_working(start_worker, queues):
     queues.server.create_queue("sluice")
     worker = start_worker("-P", "prefork", "-c", 1)
+    queues.server.clock.speed = 0
     queues.send(*(body("probe.retry_later", [f"retried-{n}", 3]) for n in range(5)))
     until(lambda: queues.server.queues["sluice"]["delayed"] == 5, "delayed messages")
     queues.send(body("probe.work", ["meanwhile"]))
     worker.wait_for_notes("end", ["meanwhile"])
+    assert not any(name.startswith("retried") for name in worker.notes("end"))
+    queues.server.clock.speed = 1
     worker.wait_for_notes("end", [f"retried-{n}" for n in range(5)])
     queues.wait_until_empty()
     assert all(worker.notes("start").count(f"retried-{n}") == 2 for n in range(5))
@@ -71,9 +74,9 @@ def test_what_is_due_later_than_sqs_can_delay_comes_by_hops_and_holds_nobody_up(
     worker.wait_for_notes("end", ["meanwhile", "late"])
     assert time.time() - began < 8
     worker.wait_for_notes("end", ["soon", "ours", "stock"])
-    assert 2 <= start_of(worker, "soon") - began <= 8
+    assert 2 <= start_of(worker, "soon") - began <= 14
     for name in ("ours", "stock"):
-        assert 8 <= start_of(worker, name) - began <= 16
+        assert 8 <= start_of(worker, name) - began <= 24
     until(lambda: queues.left() == 20, "queue with nothing left but what is far off")
     assert sorted(worker.notes("start")) == ["late", "meanwhile", "ours", "soon", "stock"]
     assert queues.left("sluice-dead") == 0
@@ -134,7 +137,7 @@ def test_what_is_revoked_is_thrown_away_at_once_and_not_when_it_is_due(start_wor
 @pytest.mark.parametrize("pool", ["prefork", pytest.param("gevent", marks=pytest.mark.long)])
 def test_what_a_rate_limit_holds_back_is_kept_and_goes_round_not_once(pool, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=1)
-    worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_VISIBILITY_TIMEOUT": "2"})
+    worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_VISIBILITY_TIMEOUT": "4"})
     names = [f"limited-{n}" for n in range(10)]
     queues.send(*(body("probe.limited", [name]) for name in names))
     worker.wait_for_notes("end", names)
@@ -147,11 +150,11 @@ def test_what_a_rate_limit_holds_back_is_kept_and_goes_round_not_once(pool, star
 def test_what_a_rate_limit_holds_back_keeps_no_other_task_from_the_pool(start_worker, queues):
     queues.server.create_queue("sluice")
     worker = start_worker("-P", "threads", "-c", 8)
-    queues.send(*(body("probe.limited", [f"limited-{n}"]) for n in range(6)))
+    queues.send(*(body("probe.limited", [f"limited-{n}"]) for n in range(20)))
     worker.wait_for_notes("start", ["limited-0"])
     queues.send(*(body("probe.work", [f"free-{n}"]) for n in range(2)))
     worker.wait_for_notes("end", ["free-0", "free-1"])
-    assert len(worker.notes("end")) < 8
+    assert len(worker.notes("end")) < 22
 
 
 def test_nor_another_queue_from_the_worker(start_worker, queues, tmp_path):
@@ -159,11 +162,11 @@ def test_nor_another_queue_from_the_worker(start_worker, queues, tmp_path):
         queues.server.create_queue(name)
     environment = table_of_queues(tmp_path, "sluice", "other")
     worker = start_worker("-P", "prefork", "-c", 2, environment=environment)
-    queues.send(*(body("probe.limited", [f"limited-{n}"]) for n in range(40)))
+    queues.send(*(body("probe.limited", [f"limited-{n}"]) for n in range(100)))
     worker.wait_for_notes("start", ["limited-0"])
     names = [f"free-{n}" for n in range(30)]
     queues.send(*(body("probe.work", [name]) for name in names), queue="other")
-    worker.wait_for_notes("end", names, within=12)
+    worker.wait_for_notes("end", names, within=30)
 
 
 @pytest.mark.long
