@@ -101,7 +101,8 @@ def test_flower_counts_every_task_of_both_pools_behind_its_login(start_flower, s
     assert flower.get("/api/workers")[0] == 401
     assert flower.get("/api/workers", "me:guess")[0] == 401
     assert len(json.loads(flower.get("/api/tasks?limit=1000&state=SUCCESS", LOGIN)[1])) == 200
-    assert set(json.loads(flower.get("/api/workers?refresh=1", LOGIN)[1])) == {"prefork@here", "gevent@here"}
+    both = {"prefork@here", "gevent@here"}
+    until(lambda: set(json.loads(flower.get("/api/workers?refresh=1", LOGIN)[1])) == both, "answer of both workers")
     assert listens_on(flower.port) == {"127.0.0.1"}
 
 

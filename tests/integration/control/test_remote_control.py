@@ -43,12 +43,16 @@ def test_two_workers_are_seen_steered_and_stopped_and_nothing_is_left_behind(wor
     ] * 2
 
     # what is running, private unless allowed
-    queues.send(*(body(f"probe.{task}", ["secret-name", 3.0]) for task in ("work", "open_work")))
+    queues.send(*(body(f"probe.{task}", ["secret-name", 6.0]) for task in ("work", "open_work")))
     until(lambda: sum("secret-name" in worker.notes("start") for worker in workers.values()) or None, "start")
-    until(lambda: sum(len(tasks) for tasks in inspect.active().values()) == 2, "two active tasks")
-    shown = {task["name"]: (task["args"], task["kwargs"]) for tasks in inspect.active().values() for task in tasks}
+
+    def two_active():
+        found = [task for tasks in (inspect.active() or {}).values() for task in tasks]
+        return found if len(found) == 2 else None
+
+    shown = {task["name"]: (task["args"], task["kwargs"]) for task in until(two_active, "two active tasks")}
     assert shown["probe.work"] == ("hidden", "hidden")
-    assert shown["probe.open_work"] == (["secret-name", 3.0], {})
+    assert shown["probe.open_work"] == (["secret-name", 6.0], {})
 
     until(lambda: len(inspect.stats()["prefork@here"]["pool"]["processes"]) == 3, "third process")
     app.control.shutdown()
@@ -56,7 +60,7 @@ def test_two_workers_are_seen_steered_and_stopped_and_nothing_is_left_behind(wor
     assert all("mingle" not in worker.log and "Traceback" not in worker.log for worker in workers.values())
     with redis.Redis.from_url(valkey.url) as client:
         assert client.dbsize() == 0
-        assert client.pubsub_numpat() == 0
+        until(lambda: client.pubsub_numpat() == 0, "end of all subscriptions")
     assert set(queues.server.queues) == {"sluice"}
 
 
@@ -126,11 +130,13 @@ def test_a_task_may_send_revoke_inspect_and_stop_its_worker(pool, start_worker, 
 
 
 def test_whatever_is_published_there_does_not_end_a_worker(workers, valkey, controller):
+    app = controller(valkey)
+    until(lambda: len(app.control.ping(timeout=1, limit=2)) == 2, "first answer of both")
     with redis.Redis.from_url(valkey.url) as client:
         for topic in ("/0.celery.pidbox", "/0.celeryev/worker.heartbeat"):
             for text in ("", "garbage", "5", "{}", "[]", '{"properties": 5}', '{"body": 5, "properties": {}}', b"\xff"):
                 client.publish(topic, text)
-    assert len(controller(valkey).control.ping(timeout=10, limit=2)) == 2
+    assert len(app.control.ping(timeout=10, limit=2)) == 2
     assert all(worker.is_alive for worker in workers.values())
 
 

@@ -39,14 +39,14 @@ def test_a_task_that_a_draining_worker_waits_for_can_be_revoked(pool, start, que
     until(lambda: control.ping(timeout=5, limit=1), "answer")
     queues.send(body("probe.work", ["endless", 300.0], id="endless"), body("probe.work", ["some-time", 3.0]))
     worker.wait_for_notes("start", ["endless", "some-time"])
-    for n in range(200):
-        queues.server.fill("sluice", 1, body("probe.work", [f"n{n}", 0.05]))
+    queues.server.fill("sluice", 200, body("probe.work", ["n{n}", 0.05], id="{n}"))
     until(lambda: len(worker.notes("end")) > 20, "some work")
     tell_all(worker)
     worker.wait_for("Warm shutdown")
 
     inspect = control.inspect(timeout=5, limit=1)
-    until(lambda: len(inspect.active()["one@here"]) == 2, "end of the short tasks")
+    # What takes some time may have ended as well by then.
+    until(lambda: len(inspect.active()["one@here"]) <= 2, "end of the short tasks")
     assert inspect.query_task("endless")["one@here"]["endless"][0] == "active"
     assert inspect.stats()["one@here"]["pool"]["max-concurrency"] == 8
     assert "shutting down" in str(control.pool_grow(1, reply=True, timeout=5, limit=1))
