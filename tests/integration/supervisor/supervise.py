@@ -46,7 +46,7 @@ STAGES = {
         [dummy("worker", "ignore-term", stop=(Step(signal.SIGTERM, 60.0), Step(signal.SIGQUIT, 60.0)))],
     ],
     "deaf": [
-        [dummy("worker", "ignore-term", "ignore-quit", stop=(Step(signal.SIGTERM, 0.2), Step(signal.SIGQUIT, 0.2)))]
+        [dummy("worker", "ignore-term", "ignore-quit", stop=(Step(signal.SIGTERM, 1.5), Step(signal.SIGQUIT, 1.5)))]
     ],
     "never-ready": [[dummy("server")], [dummy("late", "silent", start_within=1.0, advice="give it more time")]],
     "dies-at-start": [[dummy("server")], [dummy("broken", "fail", tries=2)]],
