@@ -32,24 +32,26 @@ def test_both_workers_share_a_queue_and_both_producers_fill_it(shop, queues):
 
 
 def test_stock_takes_over_what_a_stopped_sluice_worker_had_prefetched_and_what_it_had_delayed(shop, queues):
-    worker = shop.start("sluice")
+    worker = shop.start("sluice", SLUICE_PREFETCH_SECONDS="60")
     shop.send("sluice", "many", "quick", 20)  # so that the worker learns that it may hold more than it runs
     shop.wait_for(quick := numbered("quick", 20))
-    sent = time.time()
+    queues.server.clock.speed = 0
     shop.send("sluice", "delayed", "delayed", 3)
     for number in range(6):
-        queues.server.fill("orders", 1, body("shop.jobs.slow", [f"slow {number}", 0.3]))
+        queues.server.fill("orders", 1, body("shop.jobs.slow", [f"slow {number}", 1.0]))
     shop.wait_for(["start of slow 0"])
     until(lambda: queues.server.queues["orders"]["in_flight"] > 2, "prefetched messages")
     assert queues.server.queues["orders"]["delayed"] == 1
     assert worker.stop() == 0
+    went_on = time.time()
+    queues.server.clock.speed = 1
     shop.start("stock")
     shop.wait_for(expected := [*quick, "delayed", *numbered("slow", 6)])
     queues.wait_until_empty("orders")
     ended = [name for name in shop.names if not name.startswith("start of")]
     assert sorted(ended) == sorted(expected)
     assert shop.note("delayed")["by"] == "stock"
-    assert shop.note("delayed")["at"] >= sent + 3
+    assert shop.note("delayed")["at"] >= went_on + 3
 
 
 @pytest.mark.long

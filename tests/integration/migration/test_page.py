@@ -79,9 +79,11 @@ def test_the_projects_own_application_is_ours_by_one_line(start, shop, sqs_serve
     worker = start(shop, "shop.tasks", application="shop")
     assert ". shop.tasks.ship" in worker.log
     send = "from shop.tasks import ship; ship.apply_async(['the book'], countdown=2)"
+    sqs_server.clock.speed = 0
     found = run([sys.executable, "-c", send], shop, AWS_ENDPOINT_URL_SQS=sqs_server.endpoint_url)
     assert found == (0, "")
     assert sqs_server.queues["sluice"]["delayed"] == 1  # so it went by our transport
+    sqs_server.clock.speed = 1
     worker.wait_for("shipped the book")
     queues.wait_until_empty()
 
