@@ -103,6 +103,7 @@ def redis_broker(valkey, tmp_path_factory):
         return client.llen("sluice") + client.hlen("unacked")
 
     broker.left = left
+    broker.polls = lambda: client.info("clients")["blocked_clients"]
     broker.worker.ready()
     yield broker
     close(app, worker)
@@ -133,6 +134,7 @@ def sluice_broker(valkey, tmp_path_factory):
         broker = Broker("sluice", app, worker)
         broker.queues = Queues(server)
         broker.left = broker.queues.left
+        broker.polls = lambda: server.queues["sluice"]["waiting_polls"]
         broker.worker.ready()
         yield broker
         close(app, worker)

@@ -98,12 +98,12 @@ def test_requeued_it_runs_again_and_is_told_so(broker):
 
 
 def test_at_the_soft_limit_a_task_may_put_things_in_order(broker):
-    assert broker.task("sleep_until_told").apply_async([20], soft_time_limit=0.3, time_limit=15).get(WITHIN) == "told"
+    assert broker.task("sleep_until_told").apply_async([20], soft_time_limit=1.0, time_limit=15).get(WITHIN) == "told"
 
 
 @pytest.mark.parametrize(
     ("limits", "error"),
-    [({"soft_time_limit": 0.3, "time_limit": 15}, SoftTimeLimitExceeded), ({"time_limit": 0.5}, TimeLimitExceeded)],
+    [({"soft_time_limit": 1.0, "time_limit": 15}, SoftTimeLimitExceeded), ({"time_limit": 1.0}, TimeLimitExceeded)],
 )
 def test_over_its_limit_a_task_has_failed(broker, limits, error):
     result = broker.task("sleep_once").apply_async([20], **limits)
@@ -114,7 +114,7 @@ def test_over_its_limit_a_task_has_failed(broker, limits, error):
 
 
 def test_over_its_hard_limit_it_is_killed_and_on_sqs_runs_again(broker):
-    result = broker.task("sleep").apply_async([20], time_limit=0.4)
+    result = broker.task("sleep").apply_async([20], time_limit=1.0)
     with pytest.raises((TimeLimitExceeded, SoftTimeLimitExceeded)):
         result.get(WITHIN)
     broker.settled()
