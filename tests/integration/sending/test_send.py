@@ -247,7 +247,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_repeats_only_what_was_in_flight(
     path = file(3000)
     resume = []
     for _ in range(again):
-        process = start(path, "--run-id", "r7", "--rate", "1000/s", *resume)
+        process = start(path, "--run-id", "r7", "--rate", "200/s", *resume)
         wait_for_lines_on_record(path, 50 if not resume else 120)
         process.kill()
         assert process.wait(10) == -signal.SIGKILL
@@ -261,7 +261,7 @@ def test_a_kill_in_the_middle_loses_nothing_and_repeats_only_what_was_in_flight(
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_ends_cleanly_and_resuming_sends_nothing_twice(*, start, send, file, queue, number, status):
     path = file(2000)
-    process = start(path, "--run-id", "r8", "--rate", "800/s")
+    process = start(path, "--run-id", "r8", "--rate", "200/s")
     wait_for_lines_on_record(path, 20)
     process.send_signal(number)
     _, shown = process.communicate(timeout=30)
