@@ -105,6 +105,10 @@ class System:
         """Fails if a process or a port of it is left after so many seconds."""
         assert len(self._seen) > 1, "no process of it was ever seen"
         assert self._ports, "no port of it was ever seen"
+        self.nothing_is_left(within)
+
+    def nothing_is_left(self, within: float = 15.0) -> None:
+        """As `leaves_nothing`, of what may have been one process without a port."""
         deadline = time.monotonic() + within
         while left := self.left():
             assert time.monotonic() < deadline, f"left behind: {left}\n{self.output}"

@@ -95,7 +95,7 @@ def test_each_line_of_procfile_dev_works_on_its_own(on_path, on_free_ports, star
         # callback of the garbage collector's, say), as it may happen while it still starts.
         one.until(lambda: answers(ports["flower"]), "Flower that answers")
     one.end(signal.SIGTERM)
-    assert not one.left()
+    one.nothing_is_left()
 
 
 def test_procfile_runs_what_production_runs(on_path, on_free_ports, start):

@@ -197,8 +197,9 @@ class Worker:
         """Wait until the log has the text that often, at least."""
 
         def said():
+            is_alive = self.is_alive  # before the log is read: what it says last it may say meanwhile
             found = self.log.count(text) >= times
-            assert found or self.is_alive, f"the worker ended ({self.process.returncode}): {self.log}"
+            assert found or is_alive, f"the worker ended ({self.process.returncode}): {self.log}"
             return found
 
         until(said, lambda: f"{text!r} in the log: {self.log}", within)
