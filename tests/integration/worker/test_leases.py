@@ -91,7 +91,7 @@ def test_a_worker_that_stood_still_past_its_leases_begins_nothing_that_it_held(s
 def test_an_answer_that_lay_here_while_the_worker_stood_still_is_not_taken_for_fresh(pool, start_worker, queues):
     """Somebody else may have had its message for long."""
     queues.server.create_queue("sluice")
-    queues.server.configure(round_trip=4.0)  # the answer is on its way for two seconds
+    queues.server.configure(round_trip=3.0)  # the answer is on its way for 1.5 s
     worker = start_worker("-P", pool, "-c", 1, environment={**LEASE, "SLUICE_POLL_WAIT": "20"})
     until(lambda: queues.server.queues["sluice"]["waiting_polls"], "receive")
     queues.server.fill("sluice", 1, body("probe.work", ["somebody's"]))
