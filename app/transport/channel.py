@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from kombu.transport import SQS, virtual
 from kombu.transport.virtual.base import queue_declare_ok_t
+from kombu.utils.encoding import bytes_to_str
 
 from app.errors import CannotDelay, NotOnSQS, QueueMissing, UndecodableMessage
 from app.outcome import DONE, RETURNED, reject, retry
@@ -158,8 +158,9 @@ class Channel(SQS.Channel):
     def _older_headers(self, payload: dict[str, Any]) -> dict[str, Any]:
         """In Celery's first message protocol they are in the inner body; {} if they are not even there."""
         try:
-            body = json.loads(self.decode_body(payload["body"], payload["properties"].get("body_encoding")))
-        except (UndecodableMessage, ValueError, RecursionError):
+            body = self.decode_body(payload["body"], payload["properties"].get("body_encoding"))
+            body = envelope.read(bytes_to_str(body))
+        except UndecodableMessage:
             return {}  # Celery's consumer says what is wrong
         return body if isinstance(body, dict) else {}
 
@@ -288,6 +289,6 @@ class Channel(SQS.Channel):
             if str(call["QueueUrl"]).endswith(".fifo"):
                 raise CannotDelay(queue)
             call["DelaySeconds"] = delay
-        answer = self.sqs().send_message(**call, MessageBody=json.dumps(message))
+        answer = self.sqs().send_message(**call, MessageBody=envelope.encode(message))
         if not answer.get("MessageId"):
             raise aws.not_understood("SendMessage")

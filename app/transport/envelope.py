@@ -6,14 +6,30 @@ import base64
 import binascii
 import datetime as dt
 import json
+import uuid
+from decimal import Decimal
 from typing import Any
 
 from celery.utils.time import maybe_iso8601
+from kombu.utils import json as kombu_json
 
 from app.errors import UndecodableMessage
 
 #: Encodings of the inner body that kombu knows; its Redis and SQS transports write base64, ours plain text.
 _BODY_ENCODINGS = (None, "utf-8", "base64")
+
+
+def encode(payload: dict[str, Any]) -> str:
+    """The payload as an SQS message's body. What JSON has no word for, kombu writes as an object that says its type.
+
+    Raises:
+        TypeError: kombu has none for it either.
+    """
+    try:
+        return json.dumps(payload)
+    except TypeError:
+        text: str = kombu_json.dumps(payload)
+        return text
 
 
 def decode(body: str) -> dict[str, Any]:
@@ -26,11 +42,19 @@ def decode(body: str) -> dict[str, Any]:
         UndecodableMessage: it is not an envelope; the reason names the fault and never the content.
     """
     text = body if body.lstrip()[:1] == "{" else _unwrap(body)
+    return _checked(read(text))
+
+
+def read(text: str) -> Any:
+    """What a text of kombu's JSON says: a datetime, UUID, Decimal or bytes in it is one again.
+
+    Raises:
+        UndecodableMessage: it is no JSON, or has a value in it that is not of the type that it says.
+    """
     try:
-        payload = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UndecodableMessage("the body is not JSON") from None
-    return _checked(payload)
+        return (kombu_json if '"__type__"' in text else json).loads(text)
+    except Exception:  # noqa: BLE001 - a type is made of what the text says, and fails with whatever it likes
+        raise UndecodableMessage("the body is not kombu's JSON") from None
 
 
 def checked_body(body: Any) -> Any:
@@ -51,7 +75,7 @@ def checked_body(body: Any) -> Any:
     if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(embed, dict | None)):
         raise UndecodableMessage("a task's args must be a list, its kwargs an object")
     if isinstance(body, dict):
-        _check_headers({name: value for name, value in body.items() if name in _HEADERS})
+        _check_headers(body)
     return body
 
 
@@ -83,6 +107,7 @@ def _checked(payload: Any) -> dict[str, Any]:
 
 def _check_headers(headers: dict[str, Any]) -> None:
     """Refuse headers that would fail in the pool, where Celery has taken a place for the task and gives none back."""
+    _straighten(headers)
     for name, kinds in _HEADERS.items():
         if name in headers and not isinstance(headers[name], kinds):
             raise UndecodableMessage(f"the header {name!r} is of the wrong kind")
@@ -99,6 +124,15 @@ def _check_headers(headers: dict[str, Any]) -> None:
         raise UndecodableMessage("the header 'timelimit' must be two numbers")
 
 
+def _straighten(headers: dict[str, Any]) -> None:
+    """Have ids be text, and time limits numbers: stock Celery sends and takes other kinds of both."""
+    for name in _IDS:
+        if type(headers.get(name)) in (int, uuid.UUID):
+            headers[name] = str(headers[name])
+    if isinstance(limits := headers.get("timelimit"), list):
+        headers["timelimit"] = [_number(limit) for limit in limits]
+
+
 def _is_near(eta: str | None) -> bool:
     """Whether that time can be told in every time zone. Celery rejects one that cannot, and runs its task all the same.
 
@@ -110,10 +144,20 @@ def _is_near(eta: str | None) -> bool:
         return True
 
 
+def _number(value: Any) -> Any:
+    """The number that it says, or the value itself."""
+    try:
+        return float(value) if isinstance(value, str | Decimal) else value
+    except ValueError:
+        return value
+
+
 def _is_limit(value: Any) -> bool:
     return value is None or (type(value) in (int, float) and 0 <= value <= _LONGEST_LIMIT)
 
 
+#: The headers that are ids.
+_IDS = ("id", "root_id", "parent_id", "group")
 #: What is false for Celery and not None, where it expects a time.
 _NO_TIMES = ("", 0)
 #: Seconds that a time limit may have: some thirty years.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import pytest
 from kombu import Connection, Exchange, Producer, Queue
+from kombu.utils import json as kombu_json
 
 from app.control.transport import Transport
 from app.errors import NotOnSQS
@@ -86,6 +88,23 @@ def test_what_is_compressed_is_sent_as_base64(channel, client):
     assert json.loads(
         channel.Message({**sent, "properties": {**sent["properties"], "delivery_tag": "1"}}, channel).body
     )
+
+
+def test_what_kombus_json_can_say_can_be_sent(channel, client):
+    Producer(channel).publish({"n": 1}, routing_key="orders", headers={"tenant": uuid.UUID(int=5)})
+    [sent] = client.sent
+    assert sent["headers"]["tenant"] == {"__type__": "uuid", "__value__": {"hex": uuid.UUID(int=5).hex}}
+
+
+@pytest.mark.parametrize("encoding", [None, "base64"])
+def test_a_call_by_the_older_protocol_waits_until_it_is_due_unless_it_is_revoked(encoding, channel, monkeypatch):
+    """Its id may be a UUID, as it may be elsewhere."""
+    told = {"task": "t", "id": uuid.UUID(int=5), "args": [], "eta": "2999-01-01T00:00:00+00:00"}
+    body, _ = channel.encode_body(kombu_json.dumps(told), encoding)
+    payload = {"body": body, "headers": {}, "properties": {"body_encoding": encoding}}
+    assert channel._seconds_until_due(payload) > 1e9
+    monkeypatch.setattr(channel._transport, "is_revoked", {str(told["id"])}.__contains__)
+    assert channel._seconds_until_due(payload) == 0
 
 
 def test_a_purge_says_how_many_there_were_and_asks_once(channel, client):

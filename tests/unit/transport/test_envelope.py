@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime as dt
 import json
+import uuid
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kombu.utils import json as kombu_json
 
 from app.errors import UndecodableMessage
 from app.transport import envelope
@@ -27,6 +31,50 @@ def test_kombus_json_is_read():
 def test_stock_kombus_base64_around_it_is_read():
     """So that a running system can migrate."""
     assert envelope.decode(base64.b64encode(made().encode()).decode()) == envelope.decode(made())
+
+
+KOMBUS = {
+    "at": dt.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=dt.UTC),
+    "day": dt.date(2026, 1, 2),
+    "tenant": uuid.UUID(int=5),
+    "price": Decimal("1.50"),
+    "key": b"\xff",
+    "stamps": {"when": [dt.datetime(2026, 1, 2, tzinfo=dt.UTC)]},
+}
+
+
+def test_what_only_kombu_writes_as_json_is_read_as_what_it_was():
+    """A header that is a time is none of Sluice's business, and a time for the task."""
+    payload = {**json.loads(made()), "headers": {"task": "t", "id": "1", **KOMBUS}}
+    stock = kombu_json.dumps(payload)
+    assert envelope.decode(stock)["headers"] == payload["headers"]
+    assert envelope.decode(base64.b64encode(stock.encode()).decode()) == envelope.decode(stock)
+
+
+def test_what_is_sent_is_plain_json_wherever_that_can_say_it_and_kombus_elsewhere():
+    plain = json.loads(made())
+    assert envelope.encode(plain) == made()
+    odd = {**plain, "headers": {**plain["headers"], **KOMBUS}}
+    assert envelope.encode(odd) == kombu_json.dumps(odd)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        envelope.encode({**plain, "headers": {"lock": object()}})
+
+
+def test_an_id_that_is_a_uuid_or_a_number_is_its_text():
+    """Stock Celery takes both. Here all that knows a task by its id has one kind to know."""
+    ids = {"id": uuid.UUID(int=1), "root_id": 2, "parent_id": uuid.UUID(int=3), "group": 4}
+    texts = {name: str(value) for name, value in ids.items()}
+    assert envelope.decode(envelope.encode({**json.loads(made()), "headers": ids}))["headers"] == texts
+    assert envelope.checked_body({"args": [], "task": "t", **ids}) == {"args": [], "task": "t", **texts}
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"), [(["30", None], [30, None]), ([30.5, " 1.5"], [30.5, 1.5]), ([Decimal(5), "1e3"], [5, 1000])]
+)
+def test_a_time_limit_that_is_text_is_its_number(sent, read):
+    text = envelope.encode({**json.loads(made()), "headers": {"timelimit": sent}})
+    assert envelope.decode(text)["headers"]["timelimit"] == read
+    assert envelope.checked_body({"args": [], "timelimit": sent})["timelimit"] == read
 
 
 def test_what_may_be_missing_is_there():
@@ -48,6 +96,12 @@ def test_what_may_be_missing_is_there():
         ({"timelimit": [-1, None]}, "two numbers"),
         ({"timelimit": [10**400, None]}, "two numbers"),
         ({"timelimit": [float("inf"), None]}, "two numbers"),
+        ({"timelimit": ["inf", None]}, "two numbers"),
+        ({"timelimit": ["1e999", ""]}, "two numbers"),
+        ({"timelimit": [{"__type__": "decimal", "__value__": "sNaN"}, None]}, "two numbers"),
+        ({"task": "t", "id": True}, "'id' is of the wrong kind"),
+        ({"task": "t", "id": {"__type__": "bytes", "__value__": "1"}}, "'id' is of the wrong kind"),
+        ({"eta": {"__type__": "datetime", "__value__": "2026-01-01"}}, "'eta' is of the wrong kind"),
         ({"eta": ""}, "must be times"),
         ({"expires": ""}, "must be times"),
         ({"expires": 0}, "must be times"),
@@ -122,9 +176,42 @@ def test_whatever_it_is_it_is_an_envelope_or_refused(text):
         assert isinstance(envelope.decode(text)["body"], str)
 
 
+_TYPED = st.fixed_dictionaries(
+    {
+        "__type__": st.sampled_from(["datetime", "date", "time", "decimal", "uuid", "bytes", "base64"]) | _JSON,
+        "__value__": _JSON
+        | st.sampled_from(["2026-01-01", "12:00", "sNaN", "1e999999999", "\ud800", "====", [0, [1], "F"]])
+        | st.dictionaries(st.sampled_from(["hex", "int", "bytes", "fields", "is_safe"]), _JSON | st.just("0" * 32)),
+    }
+)
+
+
+@given(st.dictionaries(st.sampled_from([*_PARTS, "stamps", "expires"]), _TYPED), _TYPED, st.integers(0, 3))
+def test_whatever_type_it_says_to_be_of(parts, typed, depth):
+    """Kombu makes it of whatever stands there."""
+    for _ in range(depth):
+        typed = {"__type__": "uuid", "__value__": typed}
+    plain = {"body": "x", "properties": {}}
+    for payload in (typed, {**plain, **parts}, {**plain, "headers": {**parts, "anything": typed}}):
+        with contextlib.suppress(UndecodableMessage):
+            assert isinstance(envelope.decode(json.dumps(payload))["body"], str)
+
+
+def test_a_type_that_nests_too_deep_is_refused():
+    with pytest.raises(UndecodableMessage, match="not kombu's JSON"):
+        envelope.decode('{"__type__":' * 50_000)
+
+
 def test_the_reason_never_shows_the_content():
     """It goes into the log."""
-    for text in ("secret", '{"secret": 1}', base64.b64encode(b"secret").decode(), made(headers={"task": ["secret"]})):
+    typed = made(headers={"at": {"__type__": "datetime", "__value__": "secret"}})
+    for text in (
+        "secret",
+        typed,
+        '{"secret": 1}',
+        base64.b64encode(b"secret").decode(),
+        made(headers={"task": ["secret"]}),
+    ):
         with pytest.raises(UndecodableMessage) as refused:
             envelope.decode(text)
         assert "secret" not in str(refused.value)

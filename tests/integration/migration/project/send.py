@@ -1,4 +1,4 @@
-"""Sends what the arguments name: `all`, `many NAME COUNT`, `delayed NAME SECONDS`, ….
+"""Sends what the arguments name: `all`, `older`, `many NAME COUNT`, `delayed NAME SECONDS`, ….
 
 Which Celery application sends it, SHOP_ON says (shop/celery.py).
 """
@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+import uuid
 
 from celery import group
 from shop import jobs
+
+NEW_YEAR = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 def send_all():
@@ -28,11 +31,24 @@ def send_all():
     (jobs.add.s(1, 2) | jobs.total.s("chain")).delay()
     group(jobs.record.s(f"group {number}") for number in range(3)).delay()
     jobs.add.apply_async([2, 2], link=jobs.total.s("link"))
+    send_odd_options()
+    jobs.record.apply_async(["header as time"], headers={"tenant": NEW_YEAR})
+    jobs.record.s("stamp as time").stamp(when=NEW_YEAR).apply_async()
+
+
+def send_odd_options():
+    """Options that are not of the kind that they should be: Celery does not mind."""
+    jobs.record.apply_async(["id as UUID"], task_id=uuid.UUID(int=5))
+    jobs.record.apply_async(["id as number"], task_id=12345)
+    jobs.record.apply_async(["limit as text"], time_limit="30")
 
 
 def main(kind, *arguments):
     if kind == "all":
         send_all()
+    elif kind == "older":
+        jobs.app.conf.task_protocol = 1
+        send_odd_options()
     elif kind == "many":
         name, count = arguments
         for number in range(int(count)):

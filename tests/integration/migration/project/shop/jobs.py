@@ -25,12 +25,13 @@ class Job(Task):
             "id": request.id,
             "retries": request.retries,
             "tenant": getattr(request, "tenant", None),
+            "stamps": request.stamps,
             "limit": (request.timelimit or [None])[0],
             "at": time.time(),
             **more,
         }
         with open(os.environ["SHOP_NOTES"], "ab", buffering=0) as file:  # noqa: PTH123 - unbuffered: processes share it
-            file.write(json.dumps(line).encode() + b"\n")
+            file.write(json.dumps(line, default=str).encode() + b"\n")
 
 
 @app.task(bind=True, base=Job)
