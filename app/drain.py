@@ -99,6 +99,13 @@ class Drain:
         self._worker = sender
         self._began = self._gives_up_at = None
         self._was_told = self._is_over = False
+        sender.terminate = partial(self._terminate, sender.terminate)
+
+    def _terminate(self, terminate: Callable[..., None], *args: Any, **options: Any) -> None:
+        """Celery's cold shutdown, of whose end it tells nobody; the pools have waited for their tasks there too."""
+        terminate(*args, **options)
+        if not self._is_over:
+            self._end()
 
     def _told(self, **_: Any) -> None:
         """The worker was told to stop. In a signal handler, so nothing here may wait. Told again, it must stop now."""

@@ -36,6 +36,6 @@ lease_lost = Signal(name="lease_lost", providing_args={"queue", "message_id", "r
 #: The worker is to stop, and takes nothing more. `timeout`: seconds for the running tasks.
 drain_began = Signal(name="drain_began", providing_args={"timeout"})
 
-#: All tasks have ended, and SQS was told. `seconds` since it began. Not sent by a worker that gives up on tasks which
-#: cannot be killed: that one ends with status 1.
+#: All tasks have ended, and SQS was told, after a cold shutdown too. `seconds` since it began. Not sent by a worker
+#: that gives up on tasks which cannot be killed, nor where a third SIGQUIT breaks it off: those end with status 1.
 drain_ended = Signal(name="drain_ended", providing_args={"seconds"})

@@ -16,6 +16,10 @@ class TaskPool(Contained, celerys.TaskPool):
     """The pool as Celery's worker knows it."""
 
     def on_stop(self) -> None:
-        """Wait for the tasks, where one can wait; the worker waits once more when it ends."""
+        """Wait for the tasks, where one can wait."""
         if getcurrent() is not get_hub():
             super().on_stop()
+
+    def on_terminate(self) -> None:
+        """Wait for those that were killed, and so are about to end."""
+        self.on_stop()

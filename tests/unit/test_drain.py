@@ -13,7 +13,9 @@ def test_a_worker_in_a_thread_of_somebody_elses_program_does_not_end_that(monkey
     drain, begun = Drain(0.0), []
     monkeypatch.setattr(drain._thread, "start", lambda: begun.append("deadline"))
     step = type("Step", (_Step,), {"drain": drain})
-    worker = SimpleNamespace(consumer=SimpleNamespace(begin_drain=lambda then: begun.append("drain")))
+    worker = SimpleNamespace(
+        consumer=SimpleNamespace(begin_drain=lambda then: begun.append("drain")), terminate=lambda: None
+    )
     for _ in range(2):
         drain._watch(worker)
         thread = threading.Thread(target=step(worker).close, args=(worker,))

@@ -6,12 +6,13 @@ import contextlib
 import os
 import pickle
 import struct
+import threading
 from types import SimpleNamespace
 
 import pytest
 
 from app import outcome, pools
-from app.pools import prefork
+from app.pools import prefork, threads
 from app.pools.contained import contained
 from app.pools.prefork import AsynPool, ResultHandler, TaskPool
 
@@ -149,3 +150,37 @@ def test_what_a_dead_child_has_half_written_is_nothing_and_the_rest_is_taken_in(
     child.handler.hear_out(child)
     child.handler.hear_out(child)
     assert child.heard == [["first"], ["second"]]
+
+
+def test_a_threads_pool_that_has_started_needs_no_further_thread(monkeypatch):
+    pool, given = threads.TaskPool(4), []
+    pool.start()
+
+    def give_none(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", give_none)
+    together = threading.Barrier(4)
+    for number in range(8):
+        pool.apply_async(lambda: together.wait(10), callback=given.append, accept_callback=lambda *_: None)
+        assert len(pool.executor._threads) == 4, number
+    pool.stop()
+    assert sorted(given) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_threads_pool_that_gets_too_few_threads_says_so_and_leaves_none(monkeypatch, caplog):
+    pool, start = threads.TaskPool(4), threading.Thread.start
+    started = []
+
+    def give_two(thread):
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", give_two)
+    with pytest.raises(SystemExit) as ended:
+        pool.start()
+    assert ended.value.code == 1
+    assert "has 2 of the 4 threads of --concurrency" in caplog.text
+    assert not any(thread.is_alive() for thread in started)

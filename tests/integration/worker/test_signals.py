@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 from harness import body, until
@@ -57,3 +58,22 @@ def test_user_code_hears_of_queues_parked_episodes_lost_leases_and_the_drain(poo
     [drained] = of(worker, "drain_ended")
     assert 0.3 < drained["seconds"] < 20
     assert [name for name, _ in heard(worker)][-2:] == ["drain_began", "drain_ended"]
+
+
+@pytest.mark.parametrize(
+    ("pool", "seconds"),
+    [
+        ("threads", 1),
+        *(pytest.param(*each, marks=pytest.mark.long) for each in (("prefork", 60), ("gevent", 60), ("solo", 1))),
+    ],
+)
+def test_user_code_hears_of_the_drains_end_after_a_cold_shutdown_too(pool, seconds, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    worker = start_worker("-P", pool, "-c", 2, environment={"PROBE_SIGNALS": "1"})
+    queues.send(body("probe.work", ["running", seconds]))
+    worker.wait_for_notes("start", ["running"])
+    worker.signal(signal.SIGQUIT)
+    assert worker.ended(within=15) == 0
+    assert [name for name, _ in heard(worker)] == ["drain_began", "drain_ended"]
+    assert worker.notes("end") == (["running"] if seconds == 1 else [])
+    assert (queues.left(), queues.server.queues["sluice"]["in_flight"]) == (0 if seconds == 1 else 1, 0)

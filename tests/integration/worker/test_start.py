@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import Queues, body, elsewhere, table_of_queues, until
+from harness import HERE, Queues, body, elsewhere, table_of_queues, until
 
 from app.testing.sqs.process import LocalSQS
 
@@ -28,6 +28,30 @@ def test_options_that_cannot_work_are_refused_with_a_sentence(options, sentence,
     assert worker.ended() == 1
     assert sentence in last_line(worker)
     assert "Traceback" not in worker.log
+
+
+#: In a worker: the system gives two threads for tasks.
+TWO_THREADS = """
+import threading
+start = threading.Thread.start
+def give_two(thread):
+    if thread.name.startswith("ThreadPoolExecutor") and thread.name.endswith("_2"):
+        raise RuntimeError("can't start new thread")
+    start(thread)
+threading.Thread.start = give_two
+"""
+
+
+def test_where_the_system_gives_too_few_threads_that_is_said_and_nothing_runs(start_worker, queues, tmp_path):
+    (tmp_path / "two_threads.py").write_text(TWO_THREADS)
+    queues.server.create_queue("sluice")
+    queues.send(body("probe.work", ["waits"]))
+    environment = {"PYTHONPATH": f"{tmp_path}:{HERE}", "SLUICE_TASK_MODULES": "tasks,probe,two_threads"}
+    worker = start_worker("-P", "threads", "-c", 4, environment=environment, wait=False)
+    assert worker.ended() == 1
+    assert "The system has 2 of the 4 threads" in last_line(worker)
+    assert "Traceback" not in worker.log
+    assert (queues.server.queues["sluice"]["visible"], worker.notes("start")) == (1, [])
 
 
 @pytest.mark.parametrize(
