@@ -38,7 +38,7 @@ class TaskPool(Contained, thread.TaskPool):
             all_are_there.set()
             self.executor.shutdown(cancel_futures=True)
             logger.critical(
-                "The system has %d of the %d threads of --concurrency (%s): lower it, or raise the limit of processes "
+                "The system gives %d of %d threads of --concurrency (%s): lower it, or raise the limit of processes "
                 "and threads (`ulimit -u`; a container's --pids-limit; a service's TasksMax)",
                 started,
                 self.limit,

@@ -182,5 +182,5 @@ def test_a_threads_pool_that_gets_too_few_threads_says_so_and_leaves_none(monkey
     with pytest.raises(SystemExit) as ended:
         pool.start()
     assert ended.value.code == 1
-    assert "has 2 of the 4 threads of --concurrency" in caplog.text
+    assert "gives 2 of 4 threads of --concurrency" in caplog.text
     assert not any(thread.is_alive() for thread in started)

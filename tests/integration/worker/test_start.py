@@ -49,7 +49,7 @@ def test_where_the_system_gives_too_few_threads_that_is_said_and_nothing_runs(st
     environment = {"PYTHONPATH": f"{tmp_path}:{HERE}", "SLUICE_TASK_MODULES": "tasks,probe,two_threads"}
     worker = start_worker("-P", "threads", "-c", 4, environment=environment, wait=False)
     assert worker.ended() == 1
-    assert "The system has 2 of the 4 threads" in last_line(worker)
+    assert "The system gives 2 of 4 threads" in last_line(worker)
     assert "Traceback" not in worker.log
     assert (queues.server.queues["sluice"]["visible"], worker.notes("start")) == (1, [])
 
