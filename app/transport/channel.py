@@ -272,11 +272,13 @@ class Channel(SQS.Channel):
             CannotDelay: the message is due later, and the queue cannot hold it back.
             AWSError: SQS refused, or its answer had no message id: then it cannot be told whether it was sent.
         """
-        properties = message["properties"]
+        properties, headers = message["properties"], message.get("headers") or {}
         if (content_type := message.get("content-type")) not in (None, "application/json"):
             raise NotOnSQS(
                 f"The message is {content_type}, and Sluice's workers read JSON only: leave the serializer at 'json'."
             )
+        if isinstance(eta := headers.get("eta"), str) and not envelope.is_near(eta):
+            raise NotOnSQS(f"The eta {eta} is out of all bounds: no worker can tell it in every time zone.")
         call: dict[str, Any] = {"QueueUrl": self._resolve_queue_url(queue)}
         if attributes := properties.pop("message_attributes", None):
             call["MessageAttributes"] = attributes
@@ -284,7 +286,7 @@ class Channel(SQS.Channel):
             call["MessageGroupId"] = group
         delay = self._resolve_delay_seconds(properties)
         if delay is None:
-            delay = delays.delay(message.get("headers") or {}, now=time.time(), longest=self.options.longest_delay)
+            delay = delays.delay(headers, now=time.time(), longest=self.options.longest_delay)
         if delay is not None:
             if str(call["QueueUrl"]).endswith(".fifo"):
                 raise CannotDelay(queue)

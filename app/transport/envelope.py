@@ -53,6 +53,8 @@ def read(text: str) -> Any:
     """
     try:
         return (kombu_json if '"__type__"' in text else json).loads(text)
+    except MemoryError:
+        raise  # nothing is wrong with it
     except Exception:  # noqa: BLE001 - a type is made of what the text says, and fails with whatever it likes
         raise UndecodableMessage("the body is not kombu's JSON") from None
 
@@ -115,7 +117,7 @@ def _check_headers(headers: dict[str, Any]) -> None:
         raise UndecodableMessage("the header 'id' is missing")
     if any(name in headers and headers[name] in _NO_TIMES for name in ("eta", "expires")):
         raise UndecodableMessage("the headers 'eta' and 'expires' must be times where they are there")
-    if not _is_near(headers.get("eta")):
+    if not is_near(headers.get("eta")):
         raise UndecodableMessage("the header 'eta' is out of all bounds")
     if not all(isinstance(name, str) for name in headers.get("stamped_headers") or ()):
         raise UndecodableMessage("the header 'stamped_headers' must be names")
@@ -133,7 +135,7 @@ def _straighten(headers: dict[str, Any]) -> None:
         headers["timelimit"] = [_number(limit) for limit in limits]
 
 
-def _is_near(eta: str | None) -> bool:
+def is_near(eta: str | None) -> bool:
     """Whether that time can be told in every time zone. Celery rejects one that cannot, and runs its task all the same.
 
     What is no time at all Celery refuses by itself.

@@ -81,6 +81,12 @@ def test_what_no_worker_would_read_is_refused(channel, client):
     assert client.sent == []
 
 
+def test_nor_is_what_is_due_when_no_worker_can_tell(channel, client):
+    with pytest.raises(NotOnSQS, match="The eta 9999-12-31T00:00:00 is out of all bounds"):
+        Producer(channel).publish({}, routing_key="orders", headers={"eta": "9999-12-31T00:00:00"})
+    assert client.sent == []
+
+
 def test_what_is_compressed_is_sent_as_base64(channel, client):
     Producer(channel).publish({"n": 1}, routing_key="orders", compression="gzip")
     [sent] = client.sent

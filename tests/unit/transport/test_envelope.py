@@ -202,6 +202,15 @@ def test_a_type_that_nests_too_deep_is_refused():
         envelope.decode('{"__type__":' * 50_000)
 
 
+def test_what_there_is_no_memory_for_is_not_taken_for_undecodable(monkeypatch):
+    def no_memory(_):
+        raise MemoryError
+
+    monkeypatch.setattr(envelope.json, "loads", no_memory)
+    with pytest.raises(MemoryError):
+        envelope.read("{}")
+
+
 def test_the_reason_never_shows_the_content():
     """It goes into the log."""
     typed = made(headers={"at": {"__type__": "datetime", "__value__": "secret"}})
