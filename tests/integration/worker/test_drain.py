@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import HERE, POOLS, ROOT, Worker, body, members, until
+from harness import HERE, POOLS, ROOT, Worker, body, environment_of, members, python, until
 
 #: The pools that are tried in `make test`, and those that only `make test-all` tries.
 MOST_IN_LONG = ["prefork", "gevent", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("threads", "solo"))]
@@ -35,6 +35,17 @@ for _ in range(10):
     os.waitpid(pid, 0)
 print(at_the_moment, flush=True)
 time.sleep(30)
+"""
+#: Is told to stop once its worker runs, and goes on for longer than that one's tasks would have had.
+RUNS_A_WORKER = """
+import os, signal, sys, time
+from threading import Timer
+from celery import signals
+from app.celery import app
+signals.worker_ready.connect(lambda **_: Timer(0.5, os.kill, [os.getpid(), signal.SIGQUIT]).start(), weak=False)
+app.Worker(pool_cls=sys.argv[1], concurrency=2).start()
+time.sleep(5)
+print("goes on", file=sys.__stdout__)
 """
 
 
@@ -130,10 +141,17 @@ def test_of_what_is_done_with_when_it_begins_none_begins_after_the_signal(pool, 
     assert queues.left() == 12 - (len(began) - len(quick))
 
 
-def test_a_cold_shutdown_ends_at_the_drains_deadline_too(start_worker, queues):
+@pytest.mark.parametrize(
+    ("pool", "task"),
+    [
+        ("threads", ("probe.work", ["endless", 300.0])),
+        pytest.param("gevent", ("probe.stubborn", ["endless"]), marks=pytest.mark.long),
+    ],
+)
+def test_a_cold_shutdown_ends_at_the_drains_deadline_too(pool, task, start_worker, queues):
     queues.server.create_queue("sluice", max_receives=5)
-    worker = start_worker("-P", "threads", "-c", 2, environment={"SLUICE_DRAIN_TIMEOUT": "1"})
-    queues.send(body("probe.work", ["endless", 300.0]))
+    worker = start_worker("-P", pool, "-c", 2, environment={"SLUICE_DRAIN_TIMEOUT": "1"})
+    queues.send(body(*task))
     worker.wait_for_notes("start", ["endless"])
     worker.signal(signal.SIGQUIT)
     assert worker.ended(within=15) == 1
@@ -179,6 +197,15 @@ def test_in_a_cold_shutdown_what_cannot_be_killed_has_the_drains_time(pool, star
     row = queues.server.queues["sluice"]
     assert (row["visible"], row["in_flight"]) == (1, 0)
     assert "Traceback" not in worker.log
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_a_program_goes_on_after_a_cold_shutdown_of_the_worker_in_it(pool, queues):
+    queues.server.create_queue("sluice")
+    environment = {**environment_of(queues.server), "SLUICE_DRAIN_TIMEOUT": "1", "SLUICE_POLL_WAIT": "1"}
+    done = python("-c", RUNS_A_WORKER, pool, **environment)
+    assert (done.returncode, done.stdout[-8:]) == (0, "goes on\n"), done.stderr
 
 
 def test_a_child_that_is_replaced_while_it_drains_is_forked_beside_no_thread_and_the_deadline_holds():
