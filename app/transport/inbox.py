@@ -44,9 +44,22 @@ class Inbox:
         """Have `call(*args)` run by the consumer; from any thread, never blocks. False: nobody will run it any more."""
         if self._is_closed:
             return False
-        self._items.append((call, args))
+        item = call, args
+        self._items.append(item)
+        if self._is_closed and self._takes_back(item):  # closed in between, and who did that has not seen it
+            return False
         self._mark()
         return True
+
+    def _takes_back(self, item: tuple[Callable[..., None], tuple[Any, ...]]) -> bool:
+        while True:
+            try:
+                self._items.remove(item)
+            except ValueError:
+                return False
+            except IndexError:  # who closes has just taken another one
+                continue
+            return True
 
     def run(self, timeout: float | None = 0.0) -> bool:
         """Run the first item, waiting up to `timeout` seconds (None: for ever) for it; False when none came.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 
 from app.transport.inbox import Inbox
@@ -63,6 +65,25 @@ def is_readable(reader):
         return bool(reader.recv(1, 2))  # MSG_PEEK
     except BlockingIOError:
         return False
+
+
+@pytest.mark.parametrize("closes", ["before", "after"])
+def test_what_is_put_while_it_closes_is_run_or_refused(closes):
+    """By another thread, between its look and its put."""
+
+    class Items(deque):
+        def append(self, item):
+            if closes == "before":
+                inbox.close()
+            super().append(item)
+            if closes == "after":
+                inbox.close()
+
+    inbox, ran = Inbox(), []
+    inbox._items = Items()
+    assert inbox.put(ran.append, 1) is (closes == "after")
+    assert ran == ([1] if closes == "after" else [])
+    assert len(inbox) == 0
 
 
 def test_an_event_loop_finds_it_readable_exactly_while_something_is_in_it():
