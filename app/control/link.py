@@ -117,7 +117,9 @@ class ControlLink:
             heir(payload)
 
     def unsubscribe(self, topic: str, sink: Callable[[str], None]) -> None:
-        """End what `subscribe` began."""
+        """End what `subscribe` or `take_over` began."""
+        if self._heirs.get(topic) == sink:
+            del self._heirs[topic]
         self._subscriber.unsubscribe(self._prefix + topic, sink)
 
 

@@ -43,6 +43,8 @@ def test_what_was_left_unread_goes_to_who_has_taken_over_and_to_nobody_else():
     link.take_over("a", got.append)
     link.hand_on("a", "left")
     link.hand_on("b", "nobody's")
+    link.unsubscribe("a", got.append)
+    link.hand_on("a", "nobody's any more")
     assert got == ["left"]
 
 

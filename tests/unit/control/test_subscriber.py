@@ -146,7 +146,7 @@ def test_who_takes_over_gets_what_comes_from_then_on_also_when_the_others_leave(
 
 
 def test_where_nobody_listens_there_is_nothing_to_take_over(subscriber):
-    subscriber.take_over("a", print)
+    assert not subscriber.take_over("a", print)
     assert subscriber._turn() is None
 
 
