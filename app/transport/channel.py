@@ -27,14 +27,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Where a payload has its delivery, for the message that is made of it: under a key that no JSON can have. By its tag
+#: it might not be found any more, as the engine's thread may hand it back meanwhile: its task ran without a lease then.
+_DELIVERY = object()
+
 
 class Message(virtual.Message):
     """A message whose inner body holds what Celery takes for granted, or says that it does not."""
 
-    def __init__(self, payload: dict[str, Any], channel: Channel, **kwargs: Any) -> None:
+    def __init__(self, payload: dict[Any, Any], channel: Channel, **kwargs: Any) -> None:
         super().__init__(payload, channel, **kwargs)
         #: What SQS handed out; None for what came over the control link.
-        self.delivery: Delivery | None = channel.delivery(self.delivery_tag)
+        self.delivery: Delivery | None = payload.get(_DELIVERY)
 
     def _decode(self) -> Any:
         body = super()._decode()
@@ -164,8 +168,9 @@ class Channel(SQS.Channel):
             return {}  # Celery's consumer says what is wrong
         return body if isinstance(body, dict) else {}
 
-    def _payload(self, delivery: Delivery) -> dict[str, Any]:
-        payload = envelope.decode(delivery.body)
+    def _payload(self, delivery: Delivery) -> dict[Any, Any]:
+        payload: dict[Any, Any] = envelope.decode(delivery.body)
+        payload[_DELIVERY] = delivery
         count = delivery.receive_count
         payload["properties"]["delivery_tag"] = delivery.tag
         payload["properties"]["delivery_info"].update(

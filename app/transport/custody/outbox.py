@@ -56,6 +56,17 @@ class _Entry:
     #: When the delivery's task must have ended, as far as was known when the renewal was made.
     ends_at: float | None = None
     attempts: int = 0
+    #: When it was sent for the first time.
+    sent_at: float = math.inf
+
+    def may_be_anybodys(self, now: float) -> bool:
+        """Whether the message may be visible by the time of another try, if it was told to be by the first.
+
+        Then somebody else may have it, and would lose it by that: SQS does not promise to refuse an older receipt.
+        """
+        if self.visible_in is None or self.renews:
+            return False
+        return now + _LONGEST_PAUSE + MARGIN > self.sent_at + self.visible_in
 
     @property
     def key(self) -> tuple[str, str]:
@@ -121,7 +132,10 @@ class Outbox:
     def make_visible(
         self, delivery: Delivery, seconds: float, done: Callable[[Failure | None], None], *, until: float
     ) -> None:
-        """Have the message visible in `seconds` from when SQS hears it; tried until `until`."""
+        """Have the message visible in `seconds` from when SQS hears it; tried until `until`.
+
+        Not again after a try that may have been heard, once the message may be somebody else's by that.
+        """
         self._count += 1
         self._add(_Entry(delivery, done, until, visible_in=round(seconds)))
 
@@ -178,11 +192,13 @@ class Outbox:
         self._engine.calls.call(
             action,
             parameters,
-            lambda answer: self._answered(key, entries, answer),
+            lambda answer: self._answered(key, entries, answer, now),
             within=max(_LEAST, min(MARGIN, left / 2)),
         )
 
-    def _answered(self, key: tuple[str, str], entries: list[_Entry], answer: dict[str, Any] | Failure) -> None:
+    def _answered(
+        self, key: tuple[str, str], entries: list[_Entry], answer: dict[str, Any] | Failure, sent_at: float
+    ) -> None:
         said: dict[str, Failure | None]
         if isinstance(answer, Failure):
             said = {str(number): answer for number in range(len(entries))}
@@ -194,9 +210,11 @@ class Outbox:
         again = []
         for entry, result in zip(entries, results, strict=True):
             if result is not None and result.may_pass and entry.until - now > _FIRST_PAUSE:
-                again.append(replace(entry, attempts=entry.attempts + 1))
-            else:
-                self._end(entry, result)
+                tried = replace(entry, attempts=entry.attempts + 1, sent_at=min(entry.sent_at, sent_at))
+                if not (result.is_unsure and tried.may_be_anybodys(now)):
+                    again.append(tried)
+                    continue
+            self._end(entry, result)
         if again:
             self._try_again(again, now)
 

@@ -62,7 +62,14 @@ class Failure:
         """Whether the same call may succeed later."""
         return self.kind in (Kind.PASSING, Kind.THROTTLED, Kind.CREDENTIALS, Kind.QUEUE_MISSING)
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether the call may have taken effect all the same: nothing of what SQS says came back."""
+        return self.code in _UNHEARD or self.code.startswith(_WITHOUT_CODE)
 
+
+#: Our codes for an answer that did not come or said nothing, and how those begin that have nothing but its status.
+_UNHEARD, _WITHOUT_CODE = ("NoAnswer", "NotUnderstood", "NotRead"), "HTTP "
 _THROTTLING = frozenset({
     "RequestThrottled", "Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException",
     "RequestLimitExceeded", "SlowDown", "OverLimit", "KmsThrottled", "RequestThrottledException",
@@ -103,7 +110,7 @@ def failure_of(status: int, code: str, detail: str = "") -> Failure:
         kind = Kind.PASSING
     else:
         kind = Kind.PERMANENT
-    return Failure(kind, short or f"HTTP {status}", first_line(detail))
+    return Failure(kind, short or f"{_WITHOUT_CODE}{status}", first_line(detail))
 
 
 def not_understood(action: str) -> Failure:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
+from types import SimpleNamespace
 
 import pytest
+from fake_engine import delivery
 from kombu import Connection, Exchange, Producer, Queue
 from kombu.utils import json as kombu_json
 
@@ -85,6 +87,16 @@ def test_nor_is_what_is_due_when_no_worker_can_tell(channel, client):
     with pytest.raises(NotOnSQS, match="The eta 9999-12-31T00:00:00 is out of all bounds"):
         Producer(channel).publish({}, routing_key="orders", headers={"eta": "9999-12-31T00:00:00"})
     assert client.sent == []
+
+
+def test_a_message_knows_its_delivery_also_when_that_is_handed_back_meanwhile(channel, client, engine):
+    """By the engine's thread. Without, it was taken for none of SQS's: it ran, and was not deleted."""
+    Producer(channel).publish({"n": 1}, routing_key="orders")
+    given, made = delivery(SimpleNamespace(engine=engine), body=json.dumps(client.sent[0]), queue="orders"), []
+    channel.connection._callbacks["orders"] = lambda payload: made.append(channel.Message(payload, channel=channel))
+    assert channel.delivery(given.tag) is None
+    channel.give(given)
+    assert [message.delivery for message in made] == [given]
 
 
 def test_what_is_compressed_is_sent_as_base64(channel, client):
