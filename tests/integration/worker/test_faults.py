@@ -9,6 +9,8 @@ from harness import body
 from life import WAYS, a_life
 
 LEASE = 30
+#: After these a delay is not told again: it may have been heard, and the message be somebody else's.
+UNHEARD = ("dropped", "garbage", "lost", "truncated")
 
 
 @pytest.fixture(scope="module", params=[WAYS[0], *(pytest.param(way, marks=pytest.mark.long) for way in WAYS[1:])])
@@ -23,7 +25,7 @@ def test_nothing_is_lost_nothing_runs_twice_and_all_goes_on_after_whatever_was_a
     with life.trouble(call, but=["black-hole"]) as spared:
         for queue in life.fault_of:
             (life.fail if call == "ChangeMessageVisibilityBatch" else life.work)(queue)
-        life.until_hit(spared, 2, except_for=["slow"])
+        life.until_hit(spared, 2, except_for=["slow", *(UNHEARD if call == "ChangeMessageVisibilityBatch" else ())])
         life.until_hit(spared)
     life.check()
 
