@@ -193,7 +193,8 @@ class Settings(BaseSettings):
         64 * 2**20, validation_alias="SLUICE_PREFETCH_BYTES"
     )
     """The most bytes of message bodies that a worker holds. A message may have 1 MiB, so that 500 of them would be half
-    a gigabyte. A single message may exceed it."""
+    a gigabyte. A single message may exceed it; and where messages get larger all at once, what the receives in flight
+    bring comes on top, ten messages each."""
 
     settle_linger: Annotated[Seconds, Field(ge=0, le=1)] = Field(0.02, validation_alias="SLUICE_SETTLE_LINGER")
     """How long a delete waits for others to share its call, since ten cost as much as one. Short beside any lease; at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib.metadata import version
 
@@ -26,3 +27,27 @@ def test_it_says_what_is_in_force_and_no_password():
     assert facts["queue orders"] == "found by name, dead letters to orders-dead, the default"
     assert facts["kombu"] == version("kombu")
     assert "a-password" not in done.stdout + done.stderr
+
+
+def test_each_setting_of_the_transport_is_in_force():
+    given = {
+        "SLUICE_VISIBILITY_TIMEOUT": ("visibility", 61),
+        "SLUICE_PREFETCH": ("prefetch", 62),
+        "SLUICE_POLLS_MIN": ("polls_min", 3),
+        "SLUICE_POLLS_MAX": ("polls_max", 7),
+        "SLUICE_MAX_AGE": ("max_age", 63),
+        "SLUICE_POLL_WAIT": ("wait", 19),
+        "SLUICE_PREFETCH_SECONDS": ("prefetch_seconds", 0.5),
+        "SLUICE_PREFETCH_BYTES": ("prefetch_bytes", 2**21),
+        "SLUICE_SETTLE_LINGER": ("settle_linger", 0.03),
+        "SLUICE_MAX_WORKER_LOSSES": ("max_deaths", 4),
+        "SLUICE_RETRY_BACKOFF": ("retry_first", 2.0),
+        "SLUICE_RETRY_BACKOFF_MAX": ("retry_most", 400.0),
+    }
+    program = (
+        "import json; from app.celery import app; options = app.conf.broker_transport_options['sqs'].__json__(); "
+        "print(json.dumps({**options, **options['queues']['sluice']}, default=str))"
+    )
+    done = python("-c", program, AWS_REGION="us-east-1", **{name: str(value) for name, (_, value) in given.items()})
+    options = json.loads(done.stdout.splitlines()[-1])
+    assert {name: options[name] for name, _ in given.values()} == dict(given.values())

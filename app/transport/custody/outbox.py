@@ -56,17 +56,17 @@ class _Entry:
     #: When the delivery's task must have ended, as far as was known when the renewal was made.
     ends_at: float | None = None
     attempts: int = 0
-    #: When it was sent for the first time.
-    sent_at: float = math.inf
+    #: When it was sent for the first time of those that may have been heard.
+    heard_at: float = math.inf
 
     def may_be_anybodys(self, now: float) -> bool:
-        """Whether the message may be visible by the time of another try, if it was told to be by the first.
+        """Whether the message may be visible by the time of another try, if SQS has heard an earlier one.
 
         Then somebody else may have it, and would lose it by that: SQS does not promise to refuse an older receipt.
         """
         if self.visible_in is None or self.renews:
             return False
-        return now + _LONGEST_PAUSE + MARGIN > self.sent_at + self.visible_in
+        return now + _LONGEST_PAUSE + MARGIN > self.heard_at + self.visible_in
 
     @property
     def key(self) -> tuple[str, str]:
@@ -210,8 +210,9 @@ class Outbox:
         again = []
         for entry, result in zip(entries, results, strict=True):
             if result is not None and result.may_pass and entry.until - now > _FIRST_PAUSE:
-                tried = replace(entry, attempts=entry.attempts + 1, sent_at=min(entry.sent_at, sent_at))
-                if not (result.is_unsure and tried.may_be_anybodys(now)):
+                heard_at = min(entry.heard_at, sent_at) if result.is_unsure else entry.heard_at
+                tried = replace(entry, attempts=entry.attempts + 1, heard_at=heard_at)
+                if not tried.may_be_anybodys(now):
                     again.append(tried)
                     continue
             self._end(entry, result)
@@ -255,7 +256,7 @@ class Outbox:
 
 #: A renewal was not sent, as it would reach further than it may.
 OUTDATED = Failure(Kind.PASSING, "Outdated")
-_UNSAID = Failure(Kind.PASSING, "NotUnderstood", "the answer does not say what became of the entry")
+_UNSAID = Failure(Kind.PASSING, "NotUnderstood", "the answer does not say what became of the entry", is_unsure=True)
 
 
 def _results(answer: dict[str, Any], *, of_copies: bool) -> dict[str, Failure | None]:

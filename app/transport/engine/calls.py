@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,8 @@ class Failure:
     kind: Kind
     code: str
     detail: str = ""
+    #: Whether the call may have taken effect all the same: it was sent, and nothing of what SQS says came back.
+    is_unsure: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}" if self.detail else self.code
@@ -62,14 +64,7 @@ class Failure:
         """Whether the same call may succeed later."""
         return self.kind in (Kind.PASSING, Kind.THROTTLED, Kind.CREDENTIALS, Kind.QUEUE_MISSING)
 
-    @property
-    def is_unsure(self) -> bool:
-        """Whether the call may have taken effect all the same: nothing of what SQS says came back."""
-        return self.code in _UNHEARD or self.code.startswith(_WITHOUT_CODE)
 
-
-#: Our codes for an answer that did not come or said nothing, and how those begin that have nothing but its status.
-_UNHEARD, _WITHOUT_CODE = ("NoAnswer", "NotUnderstood", "NotRead"), "HTTP "
 _THROTTLING = frozenset({
     "RequestThrottled", "Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException",
     "RequestLimitExceeded", "SlowDown", "OverLimit", "KmsThrottled", "RequestThrottledException",
@@ -110,12 +105,13 @@ def failure_of(status: int, code: str, detail: str = "") -> Failure:
         kind = Kind.PASSING
     else:
         kind = Kind.PERMANENT
-    return Failure(kind, short or f"{_WITHOUT_CODE}{status}", first_line(detail))
+    return Failure(kind, short or f"HTTP {status}", first_line(detail), is_unsure=not short)
 
 
 def not_understood(action: str) -> Failure:
     """The failure that an answer is which is none of SQS's, as a proxy's page."""
-    return Failure(Kind.PASSING, "NotUnderstood", f"{action} was answered with something else than SQS answers")
+    what = f"{action} was answered with something else than SQS answers"
+    return Failure(Kind.PASSING, "NotUnderstood", what, is_unsure=True)
 
 
 def _not_sent(error: Exception) -> Failure:
@@ -226,7 +222,7 @@ class Calls:
             content = self._read(call.action, answer)
         except Exception as error:  # as where there is no memory for it
             logger.exception("What %s was answered could not be read", call.action)
-            content = Failure(Kind.PASSING, "NotRead", type(error).__name__)
+            content = Failure(Kind.PASSING, "NotRead", type(error).__name__, is_unsure=True)
         self._tell(call, content)
 
     @staticmethod
@@ -239,7 +235,7 @@ class Calls:
 
     def _read(self, action: str, answer: Answer) -> dict[str, Any] | Failure:
         if answer.failure is not None:
-            return Failure(Kind.PASSING, "NoAnswer", answer.failure)
+            return Failure(Kind.PASSING, "NoAnswer", answer.failure, is_unsure=answer.was_sent)
         content = _object(answer.body)
         if answer.status == 200 and content is not None:
             return content

@@ -59,6 +59,14 @@ _WORDS = {
     pycurl.E_FTP_WEIRD_SERVER_REPLY: "that is not HTTP",
     pycurl.E_WRITE_ERROR: "the answer is longer than any of SQS's",
 }
+#: Of these, such as come before the request is sent.
+_UNSENT = {
+    pycurl.E_COULDNT_RESOLVE_HOST,
+    pycurl.E_COULDNT_RESOLVE_PROXY,
+    pycurl.E_COULDNT_CONNECT,
+    pycurl.E_SSL_CONNECT_ERROR,
+    pycurl.E_PEER_FAILED_VERIFICATION,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,8 @@ class Answer:
     status: int
     body: bytes
     failure: str | None = None
+    #: Whether the request may have got there.
+    was_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +206,7 @@ class Http:
         stillborn, self._stillborn = self._stillborn, []
         for transfer, why in stillborn:
             if self._transfers.get(transfer.curl) is transfer:
-                self._end(transfer, why)
+                self._end(transfer, why, was_sent=False)
         if self._perform() or stillborn or self._stillborn:
             timeout = 0.0
         waiting = _poll()
@@ -233,7 +243,8 @@ class Http:
             for curl in good:
                 self._end(self._transfers[curl], None)
             for curl, number, text in bad:
-                self._end(self._transfers[curl], f"{_WORDS.get(number, 'curl')} ({text or number})")
+                why = f"{_WORDS.get(number, 'curl')} ({text or number})"
+                self._end(self._transfers[curl], why, was_sent=number not in _UNSENT)
             ended += len(good) + len(bad)
         return ended > 0
 
@@ -241,12 +252,15 @@ class Http:
         """End the requests that are long past their deadline: curl lost sight of them, or a name is still looked up."""
         now = self._clock.monotonic()
         for transfer in [transfer for transfer in self._transfers.values() if transfer.gives_up_at <= now]:
-            self._end(transfer, "no answer in time" if transfer.is_curls else "the name server does not answer")
+            why = "no answer in time" if transfer.is_curls else "the name server does not answer"
+            self._end(transfer, why, was_sent=transfer.is_curls)
 
-    def _end(self, transfer: _Transfer, failure: str | None) -> None:
+    def _end(self, transfer: _Transfer, failure: str | None, *, was_sent: bool = True) -> None:
         curl = transfer.curl
         del self._transfers[curl]
-        answer = Answer(0, b"", failure) if failure else transfer.answer(int(curl.getinfo(pycurl.RESPONSE_CODE)))
+        answer = (
+            Answer(0, b"", failure, was_sent) if failure else transfer.answer(int(curl.getinfo(pycurl.RESPONSE_CODE)))
+        )
         if transfer.is_curls:
             self._multi.remove_handle(curl)
             self._curls -= 1

@@ -79,13 +79,17 @@ def test_what_runs_finishes_and_what_waits_goes_back_at_once(pool, start_worker,
     "pool", ["gevent", *(pytest.param(pool, marks=pytest.mark.long) for pool in ("prefork", "threads", "solo"))]
 )
 def test_without_any_other_message_a_running_task_has_all_the_time_that_it_was_promised(pool, start_worker, queues):
+    """It has its lease, too, though the task takes longer than that."""
     queues.server.create_queue("sluice", max_receives=5)
-    worker = start_worker("-P", pool, "-c", 1)
-    queues.send(body("probe.work", ["runs", 6.0]))
+    worker = start_worker("-P", pool, "-c", 1, environment={"SLUICE_VISIBILITY_TIMEOUT": "4"})
+    queues.send(body("probe.work", ["runs", 7.0]))
     worker.wait_for_notes("start", ["runs"])
     worker.signal()
+    time.sleep(5)
+    assert queues.server.queues["sluice"]["in_flight"] == 1
     assert worker.ended() == 0
     assert worker.notes("end") == ["runs"]
+    assert "lost" not in worker.log
     assert (queues.left(), queues.server.queues["sluice"]["in_flight"]) == (0, 0)
 
 

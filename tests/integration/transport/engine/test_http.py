@@ -108,7 +108,7 @@ def test_connections_are_used_again(start_server, loop):
 def test_what_is_no_answer_fails_at_once_and_says_why(start_server, loop, serve, why):
     begun = time.monotonic()
     answer = loop.post(start_server(serve).url)
-    assert (answer.status, answer.body) == (0, b"")
+    assert (answer.status, answer.body, answer.was_sent) == (0, b"", True)
     assert answer.failure.startswith(why)
     assert time.monotonic() - begun < 2
     assert loop.turns < 30
@@ -119,6 +119,7 @@ def test_where_nobody_listens_it_fails_at_once(loop):
         unused.bind(("127.0.0.1", 0))
         answer = loop.post(f"http://127.0.0.1:{unused.getsockname()[1]}/")
     assert answer.failure.startswith("nobody answers there")
+    assert not answer.was_sent
 
 
 def test_an_answer_that_is_too_long_is_not_taken(start_server, loop, monkeypatch):
