@@ -242,6 +242,15 @@ def beat(self: Any, name: str) -> None:
     note("end", name)
 
 
+@task(bind=True)
+def pulse(self: Any, name: str) -> None:
+    """Note the time again and again until it is killed, the first time that the message is received; then once."""
+    note("pulse", time.time(), name)
+    while not self.request.delivery_info["redelivered"]:
+        time.sleep(0.005)
+        note("pulse", time.time(), name)
+
+
 @task(bind=True, time_limit=2.0)
 def hang_once(self: Any, name: str) -> None:
     """Not return, the first time that the message is received."""

@@ -109,6 +109,21 @@ def test_at_the_deadline_what_still_runs_is_killed_and_then_handed_back(pool, st
     until(lambda: members(worker.process.pid) == [], "end of all processes", within=5)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+def test_at_the_deadline_a_task_is_dead_before_another_worker_begins_with_its_message(pool, start_worker, queues):
+    queues.server.create_queue("sluice", max_receives=5)
+    first = start_worker("-P", pool, "-c", 2, environment={"SLUICE_DRAIN_TIMEOUT": "1"})
+    queues.send(body("probe.pulse", ["name"]))
+    until(lambda: first.notes("pulse"), "pulse")
+    second = start_worker("-P", pool, "-c", 2)
+    first.signal()
+    until(lambda: second.notes("pulse"), "start elsewhere")
+    assert first.ended() == 0
+    assert float(first.notes("pulse")[-1]) < float(second.notes("pulse")[0])
+    queues.wait_until_empty()
+
+
 @pytest.mark.parametrize(
     ("pool", "task"), [("threads", "probe.work"), ("solo", "probe.work"), ("gevent", "probe.stubborn")]
 )
