@@ -106,7 +106,11 @@ class Request(CeleryRequest):
                 return self.on_failure(returned, return_ok=True)
             if runtime is KILLED:
                 return self.hand_back()
-            return on_success(self, result, **more)
+            try:
+                return on_success(self, result, **more)
+            except Exception:
+                logger.exception("That task %s[%s] succeeded could not be told", self.name, self.id)
+                return self.acknowledge()
 
         def enter_pool(self: Request, pool: Any, **more: Any) -> Any:
             try:

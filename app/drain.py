@@ -137,10 +137,18 @@ class Drain:
                 _real_sleep(_LOOK_EVERY)
             elif self._is_over and not threading._SHUTTING_DOWN:  # type: ignore[attr-defined] # noqa: SLF001 - it has no public name
                 return  # the worker was a part of a program, and that goes on
-            elif self._gives_up_at is None and self._kill():
-                self._gives_up_at = self._clock() + _KILL
+            elif self._gives_up_at is None and self._kills():
+                gives_up_at = self._clock() + _KILL
+                self._gives_up_at = max(gives_up_at, self._gives_up_at or 0.0)  # all may have ended meanwhile
             else:
                 self._give_up()
+
+    def _kills(self) -> bool:
+        try:
+            return self._kill()
+        except Exception:  # without this thread there would be no deadline
+            logger.exception("What still runs could not be killed")
+            return False
 
     def _kill(self) -> bool:
         """Kill what still runs; whether this pool can."""

@@ -32,8 +32,9 @@ def install() -> None:
 
 def places(pool: Any) -> int:
     """How many tasks a pool runs at once: what it has grown or shrunk to, where it can; none once it has ended."""
-    if has_ended(pool):  # what polls bring after that goes back, and is reckoned with first
-        return 0
+    if isinstance(pool, PreforkPool):
+        processes = pool._pool  # noqa: SLF001 - None once it has ended: what polls bring then goes back, and is reckoned with first
+        return 0 if processes is None else int(processes._processes)  # noqa: SLF001
     if pool.is_green:
         return int(pool._pool.size)  # noqa: SLF001 - gevent's; its `num_processes` is how many run now
     return int(pool.num_processes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class Announcer:
         for inbox in list(self._inboxes):
             if inbox.put(_send, signal, sender, facts):
                 return
-            self._inboxes.remove(inbox)
+            with contextlib.suppress(ValueError):  # forgotten meanwhile by who has come after it
+                self._inboxes.remove(inbox)
 
 
 def _send(signal: Signal, sender: Any, facts: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -276,6 +277,19 @@ def test_what_goes_wrong_before_the_pool_has_a_task_gives_its_place_back_and_the
         request.execute_using_pool(Pool())
     assert settled == [retry(reason="TypeError")]
     assert "could not be given" in caplog.text
+
+
+def test_a_success_of_which_something_cannot_be_told_is_settled_all_the_same(app, monkeypatch, caplog):
+    """Under threads, Celery's list of what was done may be changed by two of them at once."""
+
+    def fail(*_, **__):
+        raise RuntimeError("dictionary changed size during iteration")
+
+    monkeypatch.setitem(globals(), "create_request_cls", partial(create_request_cls, task_ready=fail))
+    delivery = Delivery(app)
+    delivery.request.on_success((False, "result", 0.1))
+    assert delivery.settled == ["ack"]
+    assert "could not be told" in caplog.text
 
 
 def test_a_failure_that_the_store_of_results_does_not_take_is_settled_all_the_same(app, monkeypatch):

@@ -116,8 +116,8 @@ class Custody:
         self.engine.call_soon(self._settle, delivery, outcome)
 
     def _settle(self, delivery: Delivery, outcome: Outcome) -> None:
-        self.leases.let_go(delivery)
         try:
+            self.leases.let_go(delivery)
             if outcome.kind == "done":
                 self._done.add(delivery.message_id)
                 self._delete(delivery)

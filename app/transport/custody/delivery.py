@@ -152,15 +152,24 @@ class Delivery:
             limit: seconds that its task may take; None: any time.
         """
         now = self.custody.engine.clock.monotonic()
-        if now >= self.leased_until or not self.claim():
+        if self._is_lost or now >= self.leased_until or not self.claim():
             return False
         self.ends_at = None if limit is None else now + limit
         self._place = leases.open(self._leased_until)
-        # Once more: until just now the engine's thread knew no place to write to.
-        self.leased_until, self.is_lost = self._leased_until, self._is_lost
+        if self._place is not None:
+            self._show_lease(self._place)
         self.is_in_pool = True
         self.intake.entered(self)
         return True
+
+    def _show_lease(self, place: tuple[int, int]) -> None:
+        """Once more: until just now the engine's thread, which renews it and loses it, knew no place for that."""
+        until = None
+        while until != self._leased_until:
+            until = self._leased_until
+            leases.write(place, until)
+            if self._is_lost:
+                leases.lose(place)
 
     @property
     def is_too_late(self) -> bool:
@@ -210,10 +219,12 @@ class Delivery:
         """Carry the outcome out; from any thread. Only the first one counts."""
         self._is_unclaimed.clear()  # first: what is settled is never started
         if self.close():
-            if self._place is not None:
-                leases.close(self._place)
-            self.intake.left(self)
-            self.custody.settle(self, outcome)
+            try:
+                if self._place is not None:
+                    leases.close(self._place)
+                self.intake.left(self)
+            finally:
+                self.custody.settle(self, outcome)
 
 
 def _take(token: list[bool]) -> bool:

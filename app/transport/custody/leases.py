@@ -206,10 +206,10 @@ class _Schedule:
         self.remove(delivery)
         length = delivery.visibility * _SPAN
         span = delivery.visibility, math.floor(at / length) + 1
-        if (planned := self._planned.get(span)) is None:
-            planned = self._planned[span] = {}
+        if span not in self._planned:
             self._engine.call_later(max(0.0, span[1] * length - self._engine.clock.monotonic()), self._run, span)
-        planned[delivery] = None
+            self._planned[span] = {}
+        self._planned[span][delivery] = None
         self._span_of[delivery] = span
 
     def remove(self, delivery: Delivery) -> None:

@@ -163,11 +163,11 @@ class Outbox:
         if entry.size and entry.size + sum(each.size for each in self._gathered.get(key, ())) > MAX_MESSAGE:
             self._flush(key)  # so much a batch may have in all
         gathered = self._gathered.setdefault(key, [])
+        if not gathered and not self._hurries:
+            self._timers[key] = self._engine.call_later(self._linger, self._flush, key)
         gathered.append(entry)
         if len(gathered) >= MAX_BATCH or self._hurries:
             self._flush(key)
-        elif len(gathered) == 1:
-            self._timers[key] = self._engine.call_later(self._linger, self._flush, key)
 
     def _flush(self, key: tuple[str, str]) -> None:
         if timer := self._timers.pop(key, None):

@@ -121,6 +121,8 @@ class Intake:
         )
         self._receivers[queue] = receiver
         receiver.start()
+        if self._is_draining:  # since just now: who began to drain did not see it
+            receiver.stop()
 
     @property
     def is_alone(self) -> bool:
@@ -137,7 +139,7 @@ class Intake:
         """
         if self.is_alone:
             return _ALL
-        queues = len(self._receivers)
+        queues = max(1, len(self._receivers))
         slots = self._window.size
         spare = slots if self._most_places is None else max(0, slots - self._most_places())
         return min(slots // _IDLE_PART, spare) // queues
@@ -145,7 +147,7 @@ class Intake:
     @property
     def share_bytes(self) -> int | None:
         """How many bytes a queue may reserve while it is idle; None: as many as there are, as it is the only one."""
-        return None if self.is_alone else self.options.prefetch_bytes // _IDLE_PART // len(self._receivers)
+        return None if self.is_alone else self.options.prefetch_bytes // _IDLE_PART // max(1, len(self._receivers))
 
     @property
     def waiting(self) -> int:
@@ -387,11 +389,11 @@ class Intake:
 
     def left(self, delivery: Delivery) -> None:
         """It is settled; from any thread."""
-        self.given.pop(delivery.tag, None)
-        if delivery.is_in_pool:
-            self._in_pool.discard(delivery)
         if delivery.rate_limited_at is not None:
             self._rate_limited.discard(delivery)
+        self.given.pop(delivery.tag, None)  # after that: in between the pool must not seem to have a place more
+        if delivery.is_in_pool:
+            self._in_pool.discard(delivery)
         self.fill_places()
 
     # -- stopping -----------------------------------------------------------------------------------------------
@@ -419,6 +421,7 @@ class Intake:
         for delivery in list(self.given.values()):
             if self._places is None or delivery.claim():
                 delivery.settle(RETURNED)
+        self._custody.hand_back(of=self)  # and what has come since, which nobody takes any more
 
 
 def _turn(receiver: Receiver) -> tuple[int, float]:

@@ -228,19 +228,26 @@ class Receiver:
             "MessageSystemAttributeNames": _SYSTEM_ATTRIBUTES,
             "MessageAttributeNames": ["All"],  # a dead letter keeps them
         }
-        self._engine.calls.call(
-            "ReceiveMessage",
-            parameters,
-            lambda answer: self._answered(answer, ask, reservation, str(url), now),
-            wait=ask.wait,
-        )
+        try:
+            self._engine.calls.call(
+                "ReceiveMessage",
+                parameters,
+                lambda answer: self._answered(answer, ask, reservation, str(url), now),
+                wait=ask.wait,
+            )
+        except Exception:
+            self._over(reservation)
+            raise
+
+    def _over(self, reservation: Reservation) -> None:
+        self._in_flight -= 1
+        self._custody.receives_in_flight -= 1
+        self._window.release(reservation)
 
     def _answered(
         self, answer: dict[str, Any] | Failure, ask: Ask, reservation: Reservation, url: str, asked_at: float
     ) -> None:
-        self._in_flight -= 1
-        self._custody.receives_in_flight -= 1
-        self._window.release(reservation)
+        self._over(reservation)
         try:
             messages = answer if isinstance(answer, Failure) else messages_in(answer)
             if isinstance(messages, Failure):

@@ -102,3 +102,21 @@ def test_a_lost_lease_is_announced(heard):
     [(_, sender, facts)] = told
     assert (sender, facts["queue"], facts["message_id"]) == (mine.queue, mine.queue, mine.message_id)
     assert "stood still" in facts["reason"]
+
+
+def test_a_consumer_that_is_forgotten_meanwhile_is_no_error(engine, heard):
+    """As another takes its place, in another thread, between being asked and being forgotten here."""
+    signal = Signal(name="it_happened")
+    heard(signal)
+    announce, gone = Announcer(), FakeInbox(engine)
+
+    class Gone:
+        is_closed = False
+
+        def put(self, *_):
+            self.is_closed = True
+            announce.listen(gone)
+            return False
+
+    announce.listen(Gone())
+    announce(signal, sender="orders")

@@ -9,6 +9,7 @@ from fake_engine import FakeEngine, FakeIntake, delivery
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.lease import leases
 from app.outcome import DONE, RETURNED, retry
 
 
@@ -141,3 +142,40 @@ def test_whatever_is_tried_in_whatever_order_it_is_started_and_settled_at_most_o
     assert claimed <= 1
     assert len(custody.settled) + closed <= 1
     assert mine.is_settled == (len(custody.settled) + closed == 1)
+
+
+@pytest.mark.parametrize("engine_does", ["renew", "lose"])
+def test_what_the_engine_does_with_the_lease_as_the_pool_gets_it_holds(engine_does, mine, monkeypatch):
+    """In its own thread, between two steps of this one: a renewal was written over, and the lease counted as lost."""
+    write = leases.write
+
+    def interrupted(place, until):
+        monkeypatch.setattr(leases, "write", write)
+        if engine_does == "renew":
+            mine.leased_until = until + 30
+        else:
+            mine.is_lost = True
+        write(place, until)
+
+    monkeypatch.setattr(leases, "write", interrupted)
+    before = mine.leased_until
+    assert mine.enter_pool(limit=None)
+    # Opening the row writes it, too: what comes in that moment has no place yet, and is shown afterwards.
+    assert mine.leased_until == before + (30 if engine_does == "renew" else 0)
+    assert mine.is_lost is (engine_does == "lose")
+    assert leases.until(mine.place) == (float("-inf") if mine.is_lost else mine.leased_until)
+
+
+def test_one_whose_lease_is_lost_does_not_begin(mine):
+    mine.is_lost = True
+    assert not mine.enter_pool(limit=None)
+
+
+def test_it_is_settled_whatever_goes_wrong_around_that(custody, mine, monkeypatch):
+    def fail(_):
+        raise MemoryError
+
+    monkeypatch.setattr(mine.intake, "left", fail, raising=False)
+    with pytest.raises(MemoryError):
+        mine.settle(DONE)
+    assert custody.settled == [DONE]
